@@ -1,0 +1,233 @@
+//! A buffer of bytes that tensors share, with the version counter of its contents.
+//!
+//! NOTE [Versions]
+//! The counter sits here, so a base, its views, `detach()`, `.data` and buffers handed to NumPy all
+//! see one number. Every write that the engine makes bumps it after the write and notes who wrote:
+//! the op and the call site. A saved tensor remembers the number it was saved at and refuses to be
+//! read when the two differ.
+//!
+//! NOTE [Races]
+//! Elements are read and written through raw pointers without locks. Two threads that touch the
+//! same storage while one of them writes get arbitrary element values, as in NumPy and PyTorch;
+//! element types have no invalid bit patterns except `bool`, whose bytes are read as `byte != 0`.
+
+use super::pool;
+use crate::base::{DType, Device};
+use std::alloc::Layout;
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A counted handle of a buffer.
+#[derive(Clone)]
+pub struct Storage(Arc<Inner>);
+
+struct Inner {
+    data: NonNull<u8>,
+    bytes: usize,
+    device: Device,
+    version: AtomicU32,
+    /// The op (high half) and call site (low half) of the last write.
+    writer: AtomicU64,
+    /// Keeps foreign memory (a NumPy array, say) alive; `None` for buffers of the pool.
+    owner: Option<Box<dyn Any + Send + Sync>>,
+}
+
+// SAFETY: the pointer is owned (or kept valid by `owner`) for the life of `Inner`, and all shared
+// mutation goes through raw pointers under NOTE [Races].
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+impl Storage {
+    /// A buffer with arbitrary contents.
+    pub fn new(bytes: usize, device: Device) -> Self {
+        let data = match device {
+            Device::Meta => NonNull::dangling(),
+            Device::Cpu => NonNull::new(pool::acquire(bytes) as *mut u8).expect("not null"),
+        };
+        Self(Arc::new(Inner {
+            data,
+            bytes,
+            device,
+            version: AtomicU32::new(0),
+            writer: AtomicU64::new(0),
+            owner: None,
+        }))
+    }
+
+    /// Shares memory that belongs to somebody else.
+    ///
+    /// # Safety
+    /// `data` must point to `bytes` bytes that stay valid, and may be written, until `owner` is
+    /// dropped.
+    pub unsafe fn foreign(data: NonNull<u8>, bytes: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
+        Self(Arc::new(Inner {
+            data,
+            bytes,
+            device: Device::Cpu,
+            version: AtomicU32::new(0),
+            writer: AtomicU64::new(0),
+            owner: Some(owner),
+        }))
+    }
+
+    /// Size in bytes.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.0.bytes
+    }
+
+    /// Where the bytes live.
+    #[inline]
+    pub fn device(&self) -> Device {
+        self.0.device
+    }
+
+    /// The address of the first byte. Dangling on [`Device::Meta`].
+    #[inline]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.0.data.as_ptr()
+    }
+
+    /// How many writes the engine has made. See NOTE [Versions].
+    #[inline]
+    pub fn version(&self) -> u32 {
+        self.0.version.load(Ordering::Relaxed)
+    }
+
+    /// Counts a write by op number `op` at call site `site`.
+    pub fn bump(&self, op: u32, site: u32) {
+        self.0.writer.store(u64::from(op) << 32 | u64::from(site), Ordering::Relaxed);
+        self.0.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The op number and call site of the last write.
+    pub fn last_writer(&self) -> (u32, u32) {
+        let w = self.0.writer.load(Ordering::Relaxed);
+        ((w >> 32) as u32, w as u32)
+    }
+
+    /// Whether two handles name one buffer.
+    #[inline]
+    pub fn same(&self, other: &Storage) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether this is the only handle.
+    #[inline]
+    pub fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// The element of type `T` at position `i` (in elements).
+    ///
+    /// # Panics
+    /// When the element does not lie within the buffer, or there is no buffer.
+    pub fn read<T: Plain>(&self, i: usize) -> T {
+        assert!(self.0.device == Device::Cpu && (i + 1) * size_of::<T>() <= self.0.bytes);
+        // SAFETY: in bounds by the assertion; `Plain` types accept every bit pattern.
+        unsafe { self.as_ptr().cast::<T>().add(i).read_unaligned() }
+    }
+
+    /// Stores an element of type `T` at position `i` (in elements), without counting a write.
+    ///
+    /// # Panics
+    /// As [`Storage::read`].
+    pub fn write<T: Plain>(&self, i: usize, value: T) {
+        assert!(self.0.device == Device::Cpu && (i + 1) * size_of::<T>() <= self.0.bytes);
+        // SAFETY: in bounds by the assertion.
+        unsafe { self.as_ptr().cast::<T>().add(i).write_unaligned(value) }
+    }
+
+    /// Copies plain elements in at the front of the buffer, without counting a write.
+    ///
+    /// # Panics
+    /// When they do not fit, or there is no buffer.
+    pub fn write_all<T: Plain>(&self, values: &[T]) {
+        assert!(self.0.device == Device::Cpu && size_of_val(values) <= self.0.bytes);
+        // SAFETY: in bounds by the assertion; a slice in safe code cannot alias the buffer.
+        unsafe {
+            std::ptr::copy_nonoverlapping(values.as_ptr(), self.as_ptr().cast::<T>(), values.len());
+        }
+    }
+
+    /// A copy of `n` plain elements from position `i` on.
+    ///
+    /// # Panics
+    /// As [`Storage::read`].
+    pub fn read_all<T: Plain>(&self, i: usize, n: usize) -> Vec<T> {
+        (i..i + n).map(|i| self.read(i)).collect()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.device == Device::Cpu && self.owner.is_none() {
+            pool::release(self.data.as_ptr() as usize, self.bytes);
+        }
+    }
+}
+
+/// Types for which every bit pattern is a value, so that they may be read out of any buffer.
+///
+/// # Safety
+/// Implement it only for such types.
+pub unsafe trait Plain: Copy + 'static {}
+
+macro_rules! plain {
+    ($($t:ty),*) => { $(
+        // SAFETY: integers and floats have no invalid bit patterns.
+        unsafe impl Plain for $t {}
+    )* };
+}
+plain!(u8, i8, i16, i32, i64, u32, u64, f32, f64, half::f16, half::bf16);
+
+/// Reads one element of a runtime type.
+pub fn read_scalar(storage: &Storage, dtype: DType, i: usize) -> crate::base::Scalar {
+    use crate::base::Scalar;
+    match dtype {
+        DType::Bool => Scalar::Bool(storage.read::<u8>(i) != 0),
+        DType::U8 => Scalar::Int(i64::from(storage.read::<u8>(i))),
+        DType::I8 => Scalar::Int(i64::from(storage.read::<i8>(i))),
+        DType::I16 => Scalar::Int(i64::from(storage.read::<i16>(i))),
+        DType::I32 => Scalar::Int(i64::from(storage.read::<i32>(i))),
+        DType::I64 => Scalar::Int(storage.read::<i64>(i)),
+        DType::F16 => Scalar::Float(storage.read::<half::f16>(i).to_f64()),
+        DType::BF16 => Scalar::Float(storage.read::<half::bf16>(i).to_f64()),
+        DType::F32 => Scalar::Float(f64::from(storage.read::<f32>(i))),
+        DType::F64 => Scalar::Float(storage.read::<f64>(i)),
+    }
+}
+
+/// Writes one element of a runtime type, without counting a write.
+pub fn write_scalar(storage: &Storage, dtype: DType, i: usize, value: crate::base::Scalar) {
+    use crate::base::dtype::Element;
+    match dtype {
+        DType::Bool => storage.write::<u8>(i, value.as_bool().into()),
+        DType::U8 => storage.write(i, u8::from_scalar(value)),
+        DType::I8 => storage.write(i, i8::from_scalar(value)),
+        DType::I16 => storage.write(i, i16::from_scalar(value)),
+        DType::I32 => storage.write(i, i32::from_scalar(value)),
+        DType::I64 => storage.write(i, i64::from_scalar(value)),
+        DType::F16 => storage.write(i, half::f16::from_scalar(value)),
+        DType::BF16 => storage.write(i, half::bf16::from_scalar(value)),
+        DType::F32 => storage.write(i, f32::from_scalar(value)),
+        DType::F64 => storage.write(i, f64::from_scalar(value)),
+    }
+}
+
+pub(super) fn system_alloc(layout: Layout) -> usize {
+    // SAFETY: every size class is at least `pool::ALIGN` bytes, so the size is not zero.
+    let p = unsafe { std::alloc::alloc(layout) };
+    if p.is_null() {
+        std::alloc::handle_alloc_error(layout);
+    }
+    p as usize
+}
+
+pub(super) fn system_free(address: usize, layout: Layout) {
+    // SAFETY: the pool passes addresses from `system_alloc` with the layout of their class.
+    unsafe { std::alloc::dealloc(address as *mut u8, layout) }
+}
