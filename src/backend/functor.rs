@@ -32,7 +32,7 @@ pub(crate) struct Blocks {
 pub(crate) type Block<C> = fn(&mut [C], &[&[C]], &[Scalar]);
 
 macro_rules! functors {
-    ($( $(#[$doc:meta])* $name:ident $domain:ident |$($arg:ident),*| $([$($p:ident),*])? $body:expr; )*) => {
+    ($( $(#[$doc:meta])* $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr; )*) => {
         /// A scalar function that [`super::Backend::map`] applies elementwise.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)]
@@ -99,7 +99,7 @@ functors! {
 
     // Arithmetic.
     Neg Any |x| x.neg();
-    Add Any |x, y| [alpha] x.add(y.mul(alpha));
+    Add Any |x, y; alpha| x.add(y.mul(alpha));
     Mul Any |x, y| x.mul(y);
     Div Float |x, y| x / y;
     Exp Float |x| x.exp();

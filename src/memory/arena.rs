@@ -114,7 +114,7 @@ impl<T> Arena<T> {
     }
 
     /// Adds one to the count of a slot unless it has been emptied since `stamp` was read.
-    pub fn try_retain(&self, index: u32, stamp: u32) -> bool {
+    pub fn try_retain(&'static self, index: u32, stamp: u32) -> bool {
         let slot = self.slot(index);
         let mut count = slot.count.load(Ordering::Relaxed);
         while count > 0 {
