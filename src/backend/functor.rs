@@ -99,28 +99,179 @@ functors! {
 
     // Arithmetic.
     Neg Any |x| x.neg();
+    Abs Any |x| x.abs();
+    // PyTorch's convention: 0 for NaN.
+    Sign Any |x| x.sign();
+    Square Any |x| x.mul(x);
     Add Any |x, y; alpha| x.add(y.mul(alpha));
+    Sub Any |x, y; alpha| x.sub(y.mul(alpha));
     Mul Any |x, y| x.mul(y);
     Div Float |x, y| x / y;
-    Exp Float |x| x.exp();
-    Tanh Float |x| x.tanh();
-    Sigmoid Float |x| x.sigmoid();
-    Relu Any |x| if x > C::ZERO || x.is_nan() { x } else { C::ZERO };
-    Log Float |x| x.ln();
+    DivFloor Any |x, y| x.div_floor(y);
+    DivTrunc Any |x, y| x.div_trunc(y);
+    Remainder Any |x, y| x.remainder(y);
+    Fmod Any |x, y| x.fmod(y);
     Pow Any |x, y| x.pow(y);
+    Reciprocal Float |x| C::ONE / x;
     Sqrt Float |x| x.sqrt();
-    Abs Any |x| x.abs();
+    Rsqrt Float |x| C::ONE / x.sqrt();
+    Hypot Float |x, y| x.hypot(y);
+    // x + w (y - x), in the form that is exact at the nearer end.
+    Lerp Float |x, y, w| {
+        if w.abs() < C::of(0.5) { x + w * (y - x) } else { y - (y - x) * (C::ONE - w) }
+    };
+    Addcmul Any |x, y, z; value| x.add(value.mul(y).mul(z));
+    Addcdiv Float |x, y, z; value| x + value * y / z;
+
+    // Exponentials and logarithms.
+    Exp Float |x| x.exp();
+    Exp2 Float |x| x.exp2();
+    Expm1 Float |x| x.expm1();
+    Log Float |x| x.ln();
+    Log2 Float |x| x.log2();
+    Log10 Float |x| x.log10();
+    Log1p Float |x| x.log1p();
+    Logaddexp Float |x, y| x.logaddexp(y);
+    Logaddexp2 Float |x, y| x.logaddexp2(y);
+    // x ln y, and 0 for x = 0 unless y is NaN.
+    Xlogy Float |x, y| {
+        if x == C::ZERO && !y.is_nan() { C::ZERO } else { x * y.ln() }
+    };
+
+    // Trigonometric and hyperbolic functions.
     Sin Float |x| x.sin();
     Cos Float |x| x.cos();
+    Tan Float |x| x.tan();
+    Asin Float |x| x.asin();
+    Acos Float |x| x.acos();
+    Atan Float |x| x.atan();
+    Atan2 Float |x, y| x.atan2(y);
+    Sinh Float |x| x.sinh();
+    Cosh Float |x| x.cosh();
+    Tanh Float |x| x.tanh();
+    Asinh Float |x| x.asinh();
+    Acosh Float |x| x.acosh();
+    Atanh Float |x| x.atanh();
+    // sin(pi x) / (pi x)
+    Sinc Float |x| x.sinc();
 
-    // Comparisons.
+    // Special functions.
+    Erf Float |x| x.erf();
+    Erfc Float |x| x.erfc();
+    Erfinv Float |x| x.erfinv();
+    Lgamma Float |x| x.lgamma();
+    Digamma Float |x| x.digamma();
+    Polygamma Float |x; n| x.polygamma(n);
+
+    // Activations.
+    Sigmoid Float |x| x.sigmoid();
+    // ln(x / (1 - x))
+    Logit Float |x| x.logit();
+    // -ln(1 + e^-x)
+    LogSigmoid Float |x| x.neg().softplus().neg();
+    // ln(1 + e^(beta x)) / beta, and x where beta x > threshold.
+    Softplus Float |x; beta, threshold| {
+        if x * beta > threshold { x } else { (x * beta).softplus() / beta }
+    };
+    // -0 stays -0, and NaN stays NaN.
+    Relu Any |x| if x < C::ZERO { C::ZERO } else { x };
+    LeakyRelu Float |x; slope| if x > C::ZERO { x } else { x * slope };
+    Threshold Any |x; threshold, value| if x <= threshold { value } else { x };
+    // elu(alpha): scale = input_scale = 1; celu(alpha): input_scale = 1 / alpha; selu: its two
+    // constants as alpha and scale.
+    Elu Float |x; alpha, scale, input_scale| {
+        if x > C::ZERO { scale * x } else { scale * alpha * (x * input_scale).expm1() }
+    };
+    // x Phi(x)
+    Gelu Float |x| x * x.normal().0;
+    // x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+    GeluTanh Float |x| x * x.gelu_gate().0;
+    Silu Float |x| x * x.sigmoid();
+    Mish Float |x| x.mish();
+    // x clamp(x + 3, 0, 6) / 6
+    Hardswish Float |x| {
+        x * (x + C::of(3.0)).maximum(C::ZERO).minimum(C::of(6.0)) / C::of(6.0)
+    };
+    Hardsigmoid Float |x| {
+        (x + C::of(3.0)).maximum(C::ZERO).minimum(C::of(6.0)) / C::of(6.0)
+    };
+    Softsign Float |x| x / (C::ONE + x.abs());
+
+    // First derivatives that are cheaper or safer in one piece; g is the cotangent.
+    SigmoidBackward Float |g, y| g * (C::ONE - y) * y;
+    TanhBackward Float |g, y| g * (C::ONE - y * y);
+    // g (Phi(x) + x phi(x))
+    GeluBackward Float |g, x| {
+        let (cdf, pdf) = x.normal();
+        g * (cdf + x * pdf)
+    };
+    // With s = sigmoid(2 u): s + x s (1 - s) 2 u'. Where s (1 - s) has rounded to 0, u' may be
+    // infinite.
+    GeluTanhBackward Float |g, x| {
+        let (s, du) = x.gelu_gate();
+        let t = s * (C::ONE - s);
+        if t == C::ZERO { g * s } else { g * (s + x * t * du) }
+    };
+    // s (1 + x (1 - s)), s = sigmoid(x)
+    SiluBackward Float |g, x| {
+        let s = x.sigmoid();
+        g * (s * (C::ONE + x * (C::ONE - s)))
+    };
+    // g where x > threshold; also where x is NaN, as in PyTorch.
+    ThresholdBackward Any |g, x; threshold| if x <= threshold { C::ZERO } else { g };
+
+    // Rounding and limits.
+    Floor Float |x| x.floor();
+    Ceil Float |x| x.ceil();
+    // Halves to even.
+    Round Float |x| x.round();
+    RoundDecimals Float |x; decimals| x.round_decimals(decimals);
+    Trunc Float |x| x.trunc();
+    Frac Float |x| x - x.trunc();
+    NanToNum Float |x; nan, posinf, neginf| {
+        if x.is_nan() {
+            nan
+        } else if x.is_infinite() {
+            if x > C::ZERO { posinf } else { neginf }
+        } else {
+            x
+        }
+    };
+    // hi where lo > hi, and NaN where any of the three is.
+    Clamp Any |x; lo, hi| x.maximum(lo).minimum(hi);
+    ClampMin Any |x; lo| x.maximum(lo);
+    ClampMax Any |x; hi| x.minimum(hi);
+    Maximum Any |x, y| x.maximum(y);
+    Minimum Any |x, y| x.minimum(y);
+    Fmax Any |x, y| x.fmax(y);
+    Fmin Any |x, y| x.fmin(y);
+    Copysign Float |x, y| x.copysign(y);
+    Nextafter Float |x, y| x.nextafter(y);
+    // y at x = 0; 0 for NaN, as in PyTorch.
+    Heaviside Any |x, y| if x == C::ZERO { y } else { C::truth(x > C::ZERO) };
+
+    // Truth values.
+    IsNan Any |x| C::truth(x.is_nan());
+    IsInf Any |x| C::truth(x.is_infinite());
+    IsPosInf Any |x| C::truth(x.is_infinite() && x > C::ZERO);
+    IsNegInf Any |x| C::truth(x.is_infinite() && x < C::ZERO);
+    IsFinite Any |x| C::truth(!x.is_infinite() && !x.is_nan());
     Eq Any |x, y| C::truth(x == y);
     Ne Any |x, y| C::truth(x != y);
     Lt Any |x, y| C::truth(x < y);
     Le Any |x, y| C::truth(x <= y);
     Gt Any |x, y| C::truth(x > y);
     Ge Any |x, y| C::truth(x >= y);
+    LogicalNot Any |x| C::truth(x == C::ZERO);
+    LogicalAnd Any |x, y| C::truth(x != C::ZERO && y != C::ZERO);
+    LogicalOr Any |x, y| C::truth(x != C::ZERO || y != C::ZERO);
+    LogicalXor Any |x, y| C::truth((x != C::ZERO) != (y != C::ZERO));
 
-    // Bits.
+    // Bits. The caller turns `~bool` into LogicalNot.
+    BitNot Integer |x| !x;
     BitAnd Integer |x, y| x & y;
+    BitOr Integer |x, y| x | y;
+    BitXor Integer |x, y| x ^ y;
+    Shl Integer |x, y| x.shl(y);
+    Shr Integer |x, y| x.shr(y);
 }

@@ -4,7 +4,11 @@ use crate::base::Scalar;
 use std::fmt::Debug;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Not, Rem, Sub};
 
-/// What every compute type can do. Integers wrap.
+mod special;
+#[cfg(test)]
+mod tests;
+
+/// What every compute type can do. Integers wrap, and never panic.
 pub trait Compute: Copy + PartialEq + PartialOrd + Debug + Default + Send + Sync + 'static {
     /// 0.
     const ZERO: Self;
@@ -24,16 +28,55 @@ pub trait Compute: Copy + PartialEq + PartialOrd + Debug + Default + Send + Sync
     fn abs(self) -> Self;
     /// `x` to the power `y`; a negative integer power truncates (0 but for bases 1 and -1).
     fn pow(self, y: Self) -> Self;
+    /// Python's `x // y`, rounding toward minus infinity; integers give 0 for `y = 0`.
+    fn div_floor(self, y: Self) -> Self;
+    /// `x / y` rounded toward zero; integers give 0 for `y = 0`.
+    fn div_trunc(self, y: Self) -> Self;
+    /// Python's `x % y`, with the sign of `y`; integers give 0 for `y = 0`.
+    fn remainder(self, y: Self) -> Self;
+    /// C's `fmod`, with the sign of `x`; integers give 0 for `y = 0`.
+    fn fmod(self, y: Self) -> Self;
     /// Whether this is NaN.
     fn is_nan(self) -> bool;
+    /// Whether this is an infinity of either sign.
+    fn is_infinite(self) -> bool;
     /// 1 for true, 0 for false.
     #[inline(always)]
     fn truth(b: bool) -> Self {
         if b { Self::ONE } else { Self::ZERO }
     }
+    /// -1, 0 or 1; 0 for NaN and -0, as in PyTorch.
+    #[inline(always)]
+    fn sign(self) -> Self {
+        Self::truth(self > Self::ZERO).sub(Self::truth(self < Self::ZERO))
+    }
+    /// The larger value; NaN if either is.
+    #[inline(always)]
+    fn maximum(self, y: Self) -> Self {
+        // A NaN `y` fails the comparison and is taken.
+        if self > y || self.is_nan() { self } else { y }
+    }
+    /// The smaller value; NaN if either is.
+    #[inline(always)]
+    fn minimum(self, y: Self) -> Self {
+        if self < y || self.is_nan() { self } else { y }
+    }
+    /// The larger value; the other one if either is NaN.
+    #[inline(always)]
+    fn fmax(self, y: Self) -> Self {
+        if self >= y || y.is_nan() { self } else { y }
+    }
+    /// The smaller value; the other one if either is NaN.
+    #[inline(always)]
+    fn fmin(self, y: Self) -> Self {
+        if self <= y || y.is_nan() { self } else { y }
+    }
 }
 
 /// The floating-point compute types.
+///
+/// Functions whose `f32` form is the rounded `f64` one (the inverse hyperbolic and most special
+/// functions) are right to the last bit or nearly so, and cost what `f64` costs.
 pub trait Float:
     Compute
     + Add<Output = Self>
@@ -48,17 +91,79 @@ pub trait Float:
     fn f64(self) -> f64;
     /// `e^x`.
     fn exp(self) -> Self;
+    /// `2^x`.
+    fn exp2(self) -> Self;
+    /// `e^x - 1`, accurate near 0.
+    fn expm1(self) -> Self;
     /// Natural logarithm.
     fn ln(self) -> Self;
+    /// Logarithm to base 2.
+    fn log2(self) -> Self;
+    /// Logarithm to base 10.
+    fn log10(self) -> Self;
+    /// `ln(1 + x)`, accurate near 0.
+    fn log1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
     /// Sine.
     fn sin(self) -> Self;
     /// Cosine.
     fn cos(self) -> Self;
+    /// Tangent.
+    fn tan(self) -> Self;
+    /// Inverse sine.
+    fn asin(self) -> Self;
+    /// Inverse cosine.
+    fn acos(self) -> Self;
+    /// Inverse tangent.
+    fn atan(self) -> Self;
+    /// Hyperbolic sine.
+    fn sinh(self) -> Self;
+    /// Hyperbolic cosine.
+    fn cosh(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// Rounds toward minus infinity.
+    fn floor(self) -> Self;
+    /// Rounds toward plus infinity.
+    fn ceil(self) -> Self;
+    /// Rounds to nearest, halves to even.
+    fn round(self) -> Self;
+    /// Rounds toward zero.
+    fn trunc(self) -> Self;
+    /// The angle of the point `(y, x)`, where `self` is the ordinate.
+    fn atan2(self, y: Self) -> Self;
+    /// `sqrt(x^2 + y^2)`, without overflow.
+    fn hypot(self, y: Self) -> Self;
+    /// `|x|` with the sign of `y`.
+    fn copysign(self, y: Self) -> Self;
+    /// The next representable value from `x` toward `y`.
+    fn nextafter(self, y: Self) -> Self;
+    /// Error function.
+    fn erf(self) -> Self;
+    /// `1 - erf(x)`, accurate where that is small.
+    fn erfc(self) -> Self;
+    /// Inverse hyperbolic sine.
+    fn asinh(self) -> Self;
+    /// Inverse hyperbolic cosine.
+    fn acosh(self) -> Self;
+    /// Inverse hyperbolic tangent.
+    fn atanh(self) -> Self;
+    /// Inverse error function.
+    fn erfinv(self) -> Self;
+    /// `ln |gamma(x)|`.
+    fn lgamma(self) -> Self;
+    /// Logarithmic derivative of the gamma function.
+    fn digamma(self) -> Self;
+    /// `sin(pi x) / (pi x)`, 1 at 0.
+    fn sinc(self) -> Self;
+    /// Derivative of order `n` of [`Float::digamma`]; `n` is a non-negative integer.
+    fn polygamma(self, n: Self) -> Self;
+    /// Rounds to `decimals` decimal digits after the point, or before it if negative.
+    fn round_decimals(self, decimals: Self) -> Self;
+
     /// `1 / (1 + e^-x)`, without overflow.
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         // exp of a non-positive number only, so neither branch overflows.
         let e = self.abs().neg().exp();
@@ -68,20 +173,115 @@ pub trait Float:
             e / (Self::ONE + e)
         }
     }
+    /// `ln(p / (1 - p))`.
+    #[inline(always)]
+    fn logit(self) -> Self {
+        let q = Self::ONE - self;
+        // Near 1/2 the quotient is near 1, where its rounding error would swamp the logarithm;
+        // there p - q is exact.
+        if self > Self::of(0.25) && self < Self::of(0.75) {
+            ((self - q) / q).log1p()
+        } else {
+            (self / q).ln()
+        }
+    }
+    /// `ln(1 + e^x)`, without overflow.
+    #[inline(always)]
+    fn softplus(self) -> Self {
+        self.maximum(Self::ZERO) + self.abs().neg().exp().log1p()
+    }
+    /// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
+    #[inline(always)]
+    fn normal(self) -> (Self, Self) {
+        // erfc rather than 1 + erf keeps the relative accuracy of the left tail.
+        let cdf = Self::of(0.5) * (self * Self::of(-std::f64::consts::FRAC_1_SQRT_2)).erfc();
+        let pdf = Self::of(0.398_942_280_401_432_7) * (self * self * Self::of(-0.5)).exp();
+        (cdf, pdf)
+    }
+    /// `s = sigmoid(2 u)` and `2 u'` for `u = sqrt(2 / pi) (x + 0.044715 x^3)`: what multiplies `x`
+    /// in the tanh form of gelu, and the inner derivative.
+    #[inline(always)]
+    fn gelu_gate(self) -> (Self, Self) {
+        // 2 sqrt(2 / pi)
+        let c = Self::of(std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2);
+        let k = Self::of(0.044_715);
+        let x2 = self * self;
+        let s = (c * self * (Self::ONE + k * x2)).sigmoid();
+        (s, c * (Self::ONE + Self::of(3.0) * k * x2))
+    }
+    /// `x tanh(softplus(x))`.
+    #[inline(always)]
+    fn mish(self) -> Self {
+        // With e = e^x: tanh(ln(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1) = n / (n + 2) with
+        // n = e (e + 2). From x = 20 on the quotient rounds to 1, before e^2 can overflow.
+        if self > Self::of(20.0) {
+            return self;
+        }
+        let e = self.exp();
+        let n = e * (e + Self::of(2.0));
+        self * (n / (n + Self::of(2.0)))
+    }
+    /// `ln(e^x + e^y)`, without overflow.
+    #[inline(always)]
+    fn logaddexp(self, y: Self) -> Self {
+        if self == y && self.is_infinite() {
+            return self; // inf - inf would be NaN
+        }
+        self.maximum(y) + (self - y).abs().neg().exp().log1p()
+    }
+    /// `log2(2^x + 2^y)`, without overflow.
+    #[inline(always)]
+    fn logaddexp2(self, y: Self) -> Self {
+        if self == y && self.is_infinite() {
+            return self;
+        }
+        let log2_e = Self::of(std::f64::consts::LOG2_E);
+        self.maximum(y) + (self - y).abs().neg().exp2().log1p() * log2_e
+    }
 }
 
 /// The integer compute type.
 pub trait Integer:
-    Compute
-    + BitAnd<Output = Self>
-    + BitOr<Output = Self>
-    + BitXor<Output = Self>
-    + Not<Output = Self>
+    Compute + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self> + Not<Output = Self>
 {
+    /// `x << y`; 0 if `y` is negative or not less than the width, as in PyTorch.
+    fn shl(self, y: Self) -> Self;
+    /// `x >> y`, filling with the sign, all of it if `y` is negative or not less than the width.
+    fn shr(self, y: Self) -> Self;
+}
+
+/// Functions of the standard library.
+macro_rules! unary {
+    ($t:ty: $($name:ident=$std:ident,)*) => { $(
+        #[inline(always)]
+        fn $name(self) -> Self {
+            <$t>::$std(self)
+        }
+    )* };
+}
+
+/// Functions of two arguments of the standard library.
+macro_rules! binary {
+    ($t:ty: $($name:ident=$std:ident,)*) => { $(
+        #[inline(always)]
+        fn $name(self, y: Self) -> Self {
+            <$t>::$std(self, y)
+        }
+    )* };
+}
+
+/// Functions computed in `f64` for both types.
+macro_rules! via_f64 {
+    ($t:ty: $($name:ident=$f:path,)*) => { $(
+        #[inline(always)]
+        fn $name(self) -> Self {
+            $f(f64::from(self)) as $t
+        }
+    )* };
 }
 
 macro_rules! float {
-    ($t:ty) => {
+    ($t:ty, $nextafter:path, $erf:path, $erfc:path) => {
         impl Compute for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -114,8 +314,43 @@ macro_rules! float {
                 self.powf(y)
             }
             #[inline(always)]
+            fn div_floor(self, y: Self) -> Self {
+                if y == 0.0 {
+                    return self / y;
+                }
+                // CPython's float_floor_div and PyTorch's div_floor_floating: the quotient of
+                // x - fmod(x, y) is nearly integral, so that floor cannot be one off.
+                let m = self % y;
+                let mut q = (self - m) / y;
+                if m != 0.0 && (y < 0.0) != (m < 0.0) {
+                    q -= 1.0;
+                }
+                if q == 0.0 {
+                    return (0.0 as $t).copysign(self / y);
+                }
+                let f = q.floor();
+                if q - f > 0.5 { f + 1.0 } else { f }
+            }
+            #[inline(always)]
+            fn div_trunc(self, y: Self) -> Self {
+                <$t>::trunc(self / y)
+            }
+            #[inline(always)]
+            fn remainder(self, y: Self) -> Self {
+                let m = self % y;
+                if m != 0.0 && (y < 0.0) != (m < 0.0) { m + y } else { m }
+            }
+            #[inline(always)]
+            fn fmod(self, y: Self) -> Self {
+                self % y
+            }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 <$t>::is_nan(self)
+            }
+            #[inline(always)]
+            fn is_infinite(self) -> bool {
+                <$t>::is_infinite(self)
             }
         }
 
@@ -129,35 +364,52 @@ macro_rules! float {
                 f64::from(self)
             }
             #[inline(always)]
-            fn exp(self) -> Self {
-                <$t>::exp(self)
+            fn nextafter(self, y: Self) -> Self {
+                $nextafter(self, y)
             }
             #[inline(always)]
-            fn ln(self) -> Self {
-                <$t>::ln(self)
+            fn erf(self) -> Self {
+                $erf(self)
             }
             #[inline(always)]
-            fn sqrt(self) -> Self {
-                <$t>::sqrt(self)
+            fn erfc(self) -> Self {
+                $erfc(self)
             }
             #[inline(always)]
-            fn sin(self) -> Self {
-                <$t>::sin(self)
+            fn polygamma(self, n: Self) -> Self {
+                special::polygamma(n as u32, f64::from(self)) as $t
             }
             #[inline(always)]
-            fn cos(self) -> Self {
-                <$t>::cos(self)
+            fn round_decimals(self, decimals: Self) -> Self {
+                let p = 10f64.powi((decimals.abs() as i32).min(400)) as $t;
+                if decimals >= 0.0 {
+                    let scaled = self * p;
+                    // An infinite product has no digits left to round.
+                    if scaled.is_infinite() { self } else { scaled.round_ties_even() / p }
+                } else if p.is_infinite() {
+                    if self.is_infinite() { self } else { self * 0.0 }
+                } else {
+                    (self / p).round_ties_even() * p
+                }
             }
-            #[inline(always)]
-            fn tanh(self) -> Self {
-                <$t>::tanh(self)
-            }
+            unary!($t:
+                exp=exp, exp2=exp2, expm1=exp_m1, ln=ln, log2=log2, log10=log10,
+                log1p=ln_1p, sqrt=sqrt, sin=sin, cos=cos, tan=tan, asin=asin,
+                acos=acos, atan=atan, sinh=sinh, cosh=cosh, tanh=tanh, floor=floor,
+                ceil=ceil, round=round_ties_even, trunc=trunc,
+            );
+            binary!($t: atan2=atan2, hypot=hypot, copysign=copysign,);
+            via_f64!($t:
+                asinh=libm::asinh, acosh=libm::acosh, atanh=libm::atanh,
+                erfinv=special::erfinv, lgamma=libm::lgamma,
+                digamma=special::digamma, sinc=special::sinc,
+            );
         }
     };
 }
 
-float!(f32);
-float!(f64);
+float!(f32, libm::nextafterf, libm::erff, libm::erfcf);
+float!(f64, libm::nextafter, libm::erf, libm::erfc);
 
 impl Compute for i64 {
     const ZERO: Self = 0;
@@ -206,9 +458,52 @@ impl Compute for i64 {
         }
     }
     #[inline(always)]
+    fn div_floor(self, y: Self) -> Self {
+        if y == 0 {
+            return 0;
+        }
+        let q = self.wrapping_div(y);
+        let m = self.wrapping_rem(y);
+        if m != 0 && (m < 0) != (y < 0) {
+            q - 1
+        } else {
+            q
+        }
+    }
+    #[inline(always)]
+    fn div_trunc(self, y: Self) -> Self {
+        if y == 0 { 0 } else { self.wrapping_div(y) }
+    }
+    #[inline(always)]
+    fn remainder(self, y: Self) -> Self {
+        let m = self.fmod(y);
+        if m != 0 && (m < 0) != (y < 0) {
+            m + y
+        } else {
+            m
+        }
+    }
+    #[inline(always)]
+    fn fmod(self, y: Self) -> Self {
+        if y == 0 { 0 } else { self.wrapping_rem(y) }
+    }
+    #[inline(always)]
     fn is_nan(self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn is_infinite(self) -> bool {
         false
     }
 }
 
-impl Integer for i64 {}
+impl Integer for i64 {
+    #[inline(always)]
+    fn shl(self, y: Self) -> Self {
+        if (0..64).contains(&y) { self << y } else { 0 }
+    }
+    #[inline(always)]
+    fn shr(self, y: Self) -> Self {
+        self >> if (0..64).contains(&y) { y } else { 63 }
+    }
+}
