@@ -32,7 +32,10 @@ pub(crate) struct Blocks {
 pub(crate) type Block<C> = fn(&mut [C], &[&[C]], &[Scalar]);
 
 macro_rules! functors {
-    ($( $(#[$doc:meta])* $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr; )*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr;
+    )*) => {
         /// A scalar function that [`super::Backend::map`] applies elementwise.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)]

@@ -4,6 +4,8 @@ use crate::base::Scalar;
 use std::fmt::Debug;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Not, Rem, Sub};
 
+#[cfg(test)]
+mod reference;
 mod special;
 #[cfg(test)]
 mod tests;
