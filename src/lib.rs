@@ -3,6 +3,12 @@
 //! The modules form layers: each imports only from its own folder or from one above it in this
 //! list.
 
-pub mod base;
-pub mod memory;
 pub mod backend;
+pub mod base;
+pub mod engine;
+pub mod memory;
+pub mod ops;
+pub mod tape;
+pub mod tensor;
+pub use base::{DType, Device, Error, Result, Scalar};
+pub use tensor::Tensor;

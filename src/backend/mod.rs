@@ -181,7 +181,14 @@ pub trait Backend: Send + Sync {
 
     /// `out[.., index[i], ..] = combine(out[.., index[i], ..], src[i])`, in row-major order of
     /// `index`; `src` is at least as large as `index` in every dimension.
-    fn scatter(&self, combine: Combine, out: View, dim: usize, index: View, src: View) -> Result<()>;
+    fn scatter(
+        &self,
+        combine: Combine,
+        out: View,
+        dim: usize,
+        index: View,
+        src: View,
+    ) -> Result<()>;
 
     /// Advanced indexing: the leading `indices.len()` dimensions of `x` are looked up by `i64`
     /// tensors of one shape `I` (negative entries count from the end); `out` has the shape

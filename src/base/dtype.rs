@@ -138,7 +138,11 @@ impl DType {
             return self;
         }
         if self.category() != other.category() {
-            return if self.category() > other.category() { self } else { other };
+            return if self.category() > other.category() {
+                self
+            } else {
+                other
+            };
         }
         match (self, other) {
             (DType::F16, DType::BF16) | (DType::BF16, DType::F16) => DType::F32,
@@ -208,18 +212,34 @@ macro_rules! element {
 }
 
 element!(bool, Bool, |s: Scalar| s.as_bool(), Scalar::Bool);
-element!(u8, U8, |s: Scalar| s.as_i64() as u8, |x| Scalar::Int(i64::from(x)));
-element!(i8, I8, |s: Scalar| s.as_i64() as i8, |x| Scalar::Int(i64::from(x)));
-element!(i16, I16, |s: Scalar| s.as_i64() as i16, |x| Scalar::Int(i64::from(x)));
-element!(i32, I32, |s: Scalar| s.as_i64() as i32, |x| Scalar::Int(i64::from(x)));
+element!(u8, U8, |s: Scalar| s.as_i64() as u8, |x| Scalar::Int(
+    i64::from(x)
+));
+element!(i8, I8, |s: Scalar| s.as_i64() as i8, |x| Scalar::Int(
+    i64::from(x)
+));
+element!(i16, I16, |s: Scalar| s.as_i64() as i16, |x| Scalar::Int(
+    i64::from(x)
+));
+element!(i32, I32, |s: Scalar| s.as_i64() as i32, |x| Scalar::Int(
+    i64::from(x)
+));
 element!(i64, I64, |s: Scalar| s.as_i64(), Scalar::Int);
-element!(f16, F16, |s: Scalar| f16::from_f32(s.as_f64() as f32), |x: f16| Scalar::Float(
-    x.to_f64()
+element!(
+    f16,
+    F16,
+    |s: Scalar| f16::from_f32(s.as_f64() as f32),
+    |x: f16| Scalar::Float(x.to_f64())
+);
+element!(
+    bf16,
+    BF16,
+    |s: Scalar| bf16::from_f32(s.as_f64() as f32),
+    |x: bf16| Scalar::Float(x.to_f64())
+);
+element!(f32, F32, |s: Scalar| s.as_f64() as f32, |x| Scalar::Float(
+    f64::from(x)
 ));
-element!(bf16, BF16, |s: Scalar| bf16::from_f32(s.as_f64() as f32), |x: bf16| Scalar::Float(
-    x.to_f64()
-));
-element!(f32, F32, |s: Scalar| s.as_f64() as f32, |x| Scalar::Float(f64::from(x)));
 element!(f64, F64, |s: Scalar| s.as_f64(), Scalar::Float);
 
 /// Runs `$body` with `$T` bound to the Rust type of a [`DType`].

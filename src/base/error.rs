@@ -35,7 +35,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of the given kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+        }))
     }
 
     /// An [`ErrorKind::Runtime`] error.
@@ -66,7 +70,11 @@ impl Error {
     /// Wraps an exception of the host language so that it travels through the engine unchanged.
     pub fn foreign(source: impl std::error::Error + Send + Sync + 'static) -> Self {
         let message = source.to_string();
-        Self(Box::new(Inner { kind: ErrorKind::Foreign, message, source: Some(Box::new(source)) }))
+        Self(Box::new(Inner {
+            kind: ErrorKind::Foreign,
+            message,
+            source: Some(Box::new(source)),
+        }))
     }
 
     /// What kind of mistake this is.

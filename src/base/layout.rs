@@ -17,7 +17,11 @@ impl Layout {
     /// The row-major layout of a shape.
     pub fn contiguous(shape: Shape) -> Self {
         let strides = shape.contiguous_strides();
-        Self { shape, strides, offset: 0 }
+        Self {
+            shape,
+            strides,
+            offset: 0,
+        }
     }
 
     /// Number of dimensions.
@@ -54,7 +58,12 @@ impl Layout {
         if self.numel() == 0 {
             return self.offset;
         }
-        let span: usize = self.shape.iter().zip(self.strides.iter()).map(|(&n, &s)| (n - 1) * s).sum();
+        let span: usize = self
+            .shape
+            .iter()
+            .zip(self.strides.iter())
+            .map(|(&n, &s)| (n - 1) * s)
+            .sum();
         self.offset + span + 1
     }
 
@@ -71,7 +80,11 @@ impl Layout {
                 _ => 0,
             })
             .collect();
-        Layout { shape: shape.clone(), strides, offset: self.offset }
+        Layout {
+            shape: shape.clone(),
+            strides,
+            offset: self.offset,
+        }
     }
 
     /// Whether two indices may reach the same element (an expanded or folded layout). Exact for
@@ -101,7 +114,11 @@ impl Layout {
     /// The strides that show the same elements as `shape`, when no copy is needed for that.
     pub fn reshape(&self, shape: &Shape) -> Option<Layout> {
         if self.is_contiguous() {
-            return Some(Layout { shape: shape.clone(), strides: shape.contiguous_strides(), offset: self.offset });
+            return Some(Layout {
+                shape: shape.clone(),
+                strides: shape.contiguous_strides(),
+                offset: self.offset,
+            });
         }
         // Walk both shapes from the right, matching runs of old dimensions that are dense among
         // themselves with runs of new dimensions of the same number of elements.
@@ -139,7 +156,11 @@ impl Layout {
             }
         }
         // What is left on the left are dimensions of size 1: any stride will do.
-        let mut step = if new < shape.len() { strides[new] * shape[new] } else { 1 };
+        let mut step = if new < shape.len() {
+            strides[new] * shape[new]
+        } else {
+            1
+        };
         while new > 0 {
             new -= 1;
             if shape[new] != 1 {
@@ -148,6 +169,10 @@ impl Layout {
             strides[new] = step;
             step *= shape[new];
         }
-        Some(Layout { shape: shape.clone(), strides, offset: self.offset })
+        Some(Layout {
+            shape: shape.clone(),
+            strides,
+            offset: self.offset,
+        })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here has state, and nothing here is unsafe.
 
+pub mod attr;
 pub mod device;
 pub mod dtype;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod rng;
 pub mod scalar;
 pub mod shape;
 
+pub use attr::{Attr, Attrs};
 pub use device::Device;
 pub use dtype::DType;
 pub use error::{Error, ErrorKind, Result};

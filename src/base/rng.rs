@@ -22,7 +22,12 @@ pub fn philox(seed: u64, counter: u64) -> [u32; 4] {
     for _ in 0..10 {
         let p0 = M0 * u64::from(c[0]);
         let p1 = M1 * u64::from(c[2]);
-        c = [(p1 >> 32) as u32 ^ c[1] ^ k[0], p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k[1], p0 as u32];
+        c = [
+            (p1 >> 32) as u32 ^ c[1] ^ k[0],
+            p1 as u32,
+            (p0 >> 32) as u32 ^ c[3] ^ k[1],
+            p0 as u32,
+        ];
         k = [k[0].wrapping_add(W0), k[1].wrapping_add(W1)];
     }
     c
@@ -48,6 +53,9 @@ mod tests {
     /// Known-answer vectors of the Random123 distribution (`kat_vectors`, philox4x32 10).
     #[test]
     fn known_answers() {
-        assert_eq!(philox(0, 0), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            philox(0, 0),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
     }
 }

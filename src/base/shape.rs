@@ -120,7 +120,11 @@ pub fn wrap_dims(dims: &[i64], ndim: usize) -> Result<SmallVec<[usize; 4]>> {
     let mut out: SmallVec<[usize; 4]> = SmallVec::new();
     for &d in dims {
         let d = wrap_dim(d, ndim)?;
-        ensure!(!out.contains(&d), runtime, "dim {d} appears multiple times in the list of dims");
+        ensure!(
+            !out.contains(&d),
+            runtime,
+            "dim {d} appears multiple times in the list of dims"
+        );
         if ndim > 0 {
             out.push(d);
         }

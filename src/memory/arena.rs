@@ -85,7 +85,10 @@ impl<T> Arena<T> {
         });
         local.ok().flatten().unwrap_or_else(|| {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
-            assert!((index as usize) < CHUNK * CHUNKS_PER_PAGE * PAGES, "the tape is full");
+            assert!(
+                (index as usize) < CHUNK * CHUNKS_PER_PAGE * PAGES,
+                "the tape is full"
+            );
             index
         })
     }

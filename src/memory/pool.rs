@@ -85,7 +85,10 @@ mod tests {
     fn classes_hold_what_they_promise() {
         for bytes in (0..5000).chain([1 << 20, (1 << 20) + 1, 3 << 30]) {
             let (c, size) = class(bytes);
-            assert!(size >= bytes && size <= bytes.max(64) + bytes.max(64) / 4 + 16, "{bytes} {size}");
+            assert!(
+                size >= bytes && size <= bytes.max(64) + bytes.max(64) / 4 + 16,
+                "{bytes} {size}"
+            );
             assert_eq!(class(size), (c, size), "a class is its own class");
         }
     }

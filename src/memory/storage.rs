@@ -62,7 +62,11 @@ impl Storage {
     /// # Safety
     /// `data` must point to `bytes` bytes that stay valid, and may be written, until `owner` is
     /// dropped.
-    pub unsafe fn foreign(data: NonNull<u8>, bytes: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
+    pub unsafe fn foreign(
+        data: NonNull<u8>,
+        bytes: usize,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Self {
         Self(Arc::new(Inner {
             data,
             bytes,
@@ -99,7 +103,9 @@ impl Storage {
 
     /// Counts a write by op number `op` at call site `site`.
     pub fn bump(&self, op: u32, site: u32) {
-        self.0.writer.store(u64::from(op) << 32 | u64::from(site), Ordering::Relaxed);
+        self.0
+            .writer
+            .store(u64::from(op) << 32 | u64::from(site), Ordering::Relaxed);
         self.0.version.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -182,7 +188,19 @@ macro_rules! plain {
         unsafe impl Plain for $t {}
     )* };
 }
-plain!(u8, i8, i16, i32, i64, u32, u64, f32, f64, half::f16, half::bf16);
+plain!(
+    u8,
+    i8,
+    i16,
+    i32,
+    i64,
+    u32,
+    u64,
+    f32,
+    f64,
+    half::f16,
+    half::bf16
+);
 
 /// Reads one element of a runtime type.
 pub fn read_scalar(storage: &Storage, dtype: DType, i: usize) -> crate::base::Scalar {

@@ -1,0 +1,534 @@
+//! Reverse mode.
+//!
+//! NOTE [Order]
+//! Every node has a number larger than those its edges lead to, so taking the pending node with the
+//! largest number visits each node after all its consumers: no dependency counts, no ready queues.
+//! A leaf's accumulator is numbered just before its first consumer, so it runs as soon as its last
+//! contribution is in.
+
+use crate::base::{Error, Result};
+use crate::ops::{self, dispatch};
+use crate::tape::{
+    Body, Edge, GradMode, Meta, Node, NodeRef, Saved, Site, VjpCx, node::CustomFunction,
+};
+use crate::tensor::{Leaf, Operand, Tensor};
+use crate::{bail, ensure};
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::{SmallVec, smallvec};
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+/// What to do with the graph.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grads {
+    /// Keep saved values for another backward.
+    pub retain_graph: bool,
+    /// Record the backward itself, so that its results can be differentiated.
+    pub create_graph: bool,
+}
+
+/// Adds the gradients of `outputs` to `.grad` of the leaves (or of `inputs`).
+///
+/// `grads` are the cotangents, one an output; `None` is 1 and allowed for one-element outputs.
+///
+/// ```
+/// use rustgrad::{Tensor, engine, ops};
+/// let x = Tensor::from_slice(&[3.0f64], [1])?;
+/// x.set_requires_grad(true)?;
+/// let y = ops::mul(&x, &x)?;
+/// engine::backward(&[y], &[None], None, engine::Grads::default())?;
+/// assert_eq!(x.grad().unwrap().item()?.as_f64(), 6.0);
+/// # Ok::<(), rustgrad::Error>(())
+/// ```
+///
+/// # Errors
+/// When an output has no history, a cotangent does not fit, a saved value was overwritten or freed,
+/// or a rule fails.
+pub fn backward(
+    outputs: &[Tensor],
+    grads: &[Option<Tensor>],
+    inputs: Option<&[Tensor]>,
+    how: Grads,
+) -> Result<()> {
+    let roots = roots(outputs, grads)?;
+    let Some(inputs) = inputs else {
+        Walk::new(how, None)?.run(roots)?;
+        return Ok(());
+    };
+    ensure!(
+        !inputs.is_empty(),
+        runtime,
+        "'inputs' argument to backward() cannot be empty."
+    );
+    let targets = targets(inputs)?;
+    let found = Walk::new(how, Some((&roots, &targets)))?.run(roots)?;
+    let _mode = GradMode::set(how.create_graph);
+    for (input, grad) in inputs.iter().zip(found) {
+        if let Some(grad) = grad {
+            let old = input.grad();
+            input.set_grad(Some(accumulated(old, grad)?))?;
+        }
+    }
+    Ok(())
+}
+
+/// The gradients of `outputs` with respect to `inputs`; `None` where an input was not used.
+///
+/// # Errors
+/// As [`backward`]; also when an input requires no gradient, or was not used and `allow_unused` is
+/// false.
+pub fn grad(
+    outputs: &[Tensor],
+    grads: &[Option<Tensor>],
+    inputs: &[Tensor],
+    allow_unused: bool,
+    how: Grads,
+) -> Result<Vec<Option<Tensor>>> {
+    let roots = roots(outputs, grads)?;
+    let targets = targets(inputs)?;
+    let found = Walk::new(how, Some((&roots, &targets)))?.run(roots)?;
+    for (i, grad) in found.iter().enumerate() {
+        ensure!(
+            allow_unused || grad.is_some(),
+            runtime,
+            "One of the differentiated Tensors appears to not have been used in the graph (input \
+             {i}, of shape {}). Set allow_unused=True if this is the desired behavior.",
+            inputs[i].shape()
+        );
+    }
+    Ok(found)
+}
+
+/// Pairs each output's edge with its cotangent.
+fn roots(outputs: &[Tensor], grads: &[Option<Tensor>]) -> Result<Vec<(Edge, Tensor)>> {
+    ensure!(
+        outputs.len() == grads.len(),
+        runtime,
+        "got {} tensors and {} gradients",
+        outputs.len(),
+        grads.len()
+    );
+    let mut roots = Vec::with_capacity(outputs.len());
+    for (i, (output, grad)) in outputs.iter().zip(grads).enumerate() {
+        let Some(edge) = output.grad_edge()? else {
+            bail!(
+                runtime,
+                "element {i} of tensors does not require grad and does not have a grad_fn"
+            )
+        };
+        let grad = match grad {
+            Some(g) => {
+                ensure!(
+                    g.shape() == output.shape(),
+                    runtime,
+                    "Mismatch in shape: grad_output[{i}] has a shape of {} and output[{i}] has a \
+                     shape of {}.",
+                    g.shape(),
+                    output.shape()
+                );
+                ops::cast(g, output.dtype())?
+            }
+            None => {
+                ensure!(
+                    output.numel() == 1,
+                    runtime,
+                    "grad can be implicitly created only for scalar outputs, but output {i} has \
+                     shape {}; pass gradient=",
+                    output.shape()
+                );
+                Tensor::full(
+                    output.shape().clone(),
+                    1i64,
+                    output.dtype(),
+                    output.device(),
+                )?
+            }
+        };
+        roots.push((edge, grad));
+    }
+    Ok(roots)
+}
+
+fn targets(inputs: &[Tensor]) -> Result<Vec<Edge>> {
+    let edge = |t: &Tensor| {
+        t.grad_edge()?.ok_or_else(|| {
+            Error::runtime(format!(
+                "One of the differentiated Tensors does not require grad (shape {})",
+                t.shape()
+            ))
+        })
+    };
+    inputs.iter().map(edge).collect()
+}
+
+type Grad = Option<Tensor>;
+
+/// A node that waits for the gradients of its outputs.
+struct Pending {
+    node: NodeRef,
+    grads: SmallVec<[Grad; 1]>,
+}
+
+/// One backward pass.
+struct Walk {
+    how: Grads,
+    pending: FxHashMap<u32, Pending>,
+    order: BinaryHeap<(u64, u32)>,
+    /// With targets: the nodes on a path to one, and where each target's gradient goes.
+    wanted: Option<(FxHashSet<u32>, FxHashMap<(u32, u32), SmallVec<[usize; 1]>>)>,
+    found: Vec<Grad>,
+    /// Keeps targets alive, so that their slots are not reused.
+    _targets: Vec<Edge>,
+    site: Site,
+}
+
+/// What a visit needs of a node, copied out so that no lock is held while rules run.
+enum Visit {
+    Op {
+        rule: &'static dyn crate::tape::Rule,
+        attrs: crate::base::Attrs,
+        mask: u64,
+        saved: SmallVec<[Saved; 2]>,
+        outputs: SmallVec<[Meta; 1]>,
+        site: Site,
+    },
+    Accumulate(Arc<Leaf>),
+    Custom(Arc<dyn CustomFunction>, Site),
+    Freed(Site, Site),
+}
+
+impl Walk {
+    fn new(how: Grads, goal: Option<(&[(Edge, Tensor)], &[Edge])>) -> Result<Self> {
+        let mut walk = Self {
+            how,
+            pending: FxHashMap::default(),
+            order: BinaryHeap::new(),
+            wanted: None,
+            found: Vec::new(),
+            _targets: Vec::new(),
+            site: Site::current(),
+        };
+        if let Some((roots, targets)) = goal {
+            let mut places: FxHashMap<(u32, u32), SmallVec<[usize; 1]>> = FxHashMap::default();
+            for (i, t) in targets.iter().enumerate() {
+                places
+                    .entry((t.node.index(), t.output))
+                    .or_default()
+                    .push(i);
+            }
+            walk.wanted = Some((on_a_path(roots, targets), places));
+            walk.found = vec![None; targets.len()];
+            walk._targets = targets.to_vec();
+        }
+        Ok(walk)
+    }
+
+    fn run(mut self, roots: Vec<(Edge, Tensor)>) -> Result<Vec<Grad>> {
+        let _mode = GradMode::set(self.how.create_graph);
+        for (edge, grad) in roots {
+            self.push(&edge, grad)?;
+        }
+        while let Some((_, index)) = self.order.pop() {
+            let pending = self
+                .pending
+                .remove(&index)
+                .expect("an ordered node is pending");
+            self.visit(pending)?;
+        }
+        Ok(self.found)
+    }
+
+    /// Adds a contribution to an output's gradient.
+    fn push(&mut self, edge: &Edge, grad: Tensor) -> Result<()> {
+        let index = edge.node.index();
+        let pending = match self.pending.entry(index) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let (seq, n) = edge.node.with(|n| (n.seq, n.outputs.len()));
+                self.order.push((seq, index));
+                entry.insert(Pending {
+                    node: edge.node.clone(),
+                    grads: smallvec![None; n],
+                })
+            }
+        };
+        let slot = &mut pending.grads[edge.output as usize];
+        *slot = Some(match slot.take() {
+            None => grad,
+            Some(old) => accumulated(Some(old), grad)?,
+        });
+        Ok(())
+    }
+
+    fn visit(&mut self, Pending { node, grads }: Pending) -> Result<()> {
+        if let Some((_, places)) = &self.wanted {
+            for (output, grad) in grads.iter().enumerate() {
+                for &i in places
+                    .get(&(node.index(), output as u32))
+                    .into_iter()
+                    .flatten()
+                {
+                    self.found[i].clone_from(grad);
+                }
+            }
+        }
+        if node.with(|n| n.retain.is_some()) {
+            retain(&node, &grads)?;
+        }
+        let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
+        let mut inputs: SmallVec<[Meta; 2]> = SmallVec::new();
+        node.with(|n| {
+            edges.extend(n.edges.iter().cloned());
+            inputs.extend(n.inputs.iter().cloned());
+        });
+        if let Some((on_path, places)) = &self.wanted {
+            for edge in &mut edges {
+                let wanted = edge.as_ref().is_some_and(|e| {
+                    on_path.contains(&e.node.index())
+                        || places.contains_key(&(e.node.index(), e.output))
+                });
+                if !wanted {
+                    *edge = None;
+                }
+            }
+        }
+        let keep = self.how.retain_graph;
+        match node.with(|n| visit_of(n, keep)) {
+            Visit::Accumulate(leaf) => match grads.into_iter().next().flatten() {
+                Some(grad) if self.wanted.is_none() => accumulate(&leaf, grad),
+                _ => Ok(()),
+            },
+            _ if edges.iter().all(Option::is_none) => Ok(()),
+            Visit::Freed(site, freed) => Err(freed_error(&node, site, freed)),
+            Visit::Op {
+                rule,
+                attrs,
+                mask,
+                saved,
+                outputs,
+                site,
+            } => {
+                let needs = needs(&edges);
+                let mut cx = VjpCx {
+                    node: Some(&node),
+                    site,
+                    name: rule.name(),
+                    attrs: &attrs,
+                    grads: &grads,
+                    needs,
+                    inputs: &inputs,
+                    outputs: &outputs,
+                    mask,
+                    saved: &saved,
+                    arg: 0,
+                };
+                let mut failed = None;
+                for (i, edge) in edges.iter().enumerate() {
+                    let Some(edge) = edge else { continue };
+                    cx.arg = i;
+                    let result = rule
+                        .vjp(&cx, i)
+                        .and_then(|g| g.map(|g| reduced(g, &inputs[i])).transpose())
+                        .and_then(|g| g.map_or(Ok(()), |g| self.push(edge, g)));
+                    if let Err(e) = result {
+                        failed = Some(e);
+                        break;
+                    }
+                }
+                if let Some(e) = failed {
+                    // The values that were taken go back: the caller may mend and try again.
+                    if !keep {
+                        node.with(|n| {
+                            n.freed = None;
+                            if let Body::Op { saved: place, .. } = &mut n.body {
+                                *place = saved;
+                            }
+                        });
+                    }
+                    return Err(e.in_op(&format!("backward of {}{}", rule.name(), site.at())));
+                }
+                if !keep && mask != 0 {
+                    let site = self.site;
+                    node.with(|n| n.freed = Some(site));
+                }
+                Ok(())
+            }
+            Visit::Custom(function, _) => {
+                let results = function.backward(&node, &grads)?;
+                for ((edge, meta), g) in edges.iter().zip(&inputs).zip(results) {
+                    if let (Some(edge), Some(g)) = (edge, g) {
+                        self.push(edge, reduced(g, meta)?)?;
+                    }
+                }
+                if !keep {
+                    function.release();
+                    let site = self.site;
+                    node.with(|n| n.freed = Some(site));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Copies (or, when the graph is not kept, takes) what a visit needs.
+fn visit_of(n: &mut Node, keep: bool) -> Visit {
+    let site = n.site;
+    match &mut n.body {
+        Body::Op { mask, .. } if *mask != 0 && n.freed.is_some() => {
+            Visit::Freed(site, n.freed.unwrap_or_default())
+        }
+        Body::Op {
+            rule,
+            attrs,
+            mask,
+            saved,
+        } => Visit::Op {
+            rule: *rule,
+            attrs: attrs.clone(),
+            mask: *mask,
+            saved: if keep {
+                saved.clone()
+            } else {
+                std::mem::take(saved)
+            },
+            outputs: n.outputs.clone(),
+            site,
+        },
+        Body::Accumulate(leaf) => Visit::Accumulate(leaf.clone()),
+        Body::Custom(_) if n.freed.is_some() => Visit::Freed(site, n.freed.unwrap_or_default()),
+        Body::Custom(f) => Visit::Custom(f.clone(), site),
+    }
+}
+
+fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
+    let by = freed.describe().map_or_else(String::new, |s| {
+        format!(" They were freed by the call at {s}.")
+    });
+    Error::runtime(format!(
+        "Trying to backward through the graph a second time (or directly access saved tensors after \
+         they have already been freed). Saved intermediate values of the graph are freed when you \
+         call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward \
+         through the graph a second time or if you need to access saved tensors after calling \
+         backward.{by} The first freed node is {}{}.",
+        node.name(),
+        site.at()
+    ))
+}
+
+fn needs(edges: &[Option<Edge>]) -> u64 {
+    edges.iter().enumerate().fold(0, |needs, (i, e)| {
+        if e.is_some() {
+            needs | 1 << i.min(63)
+        } else {
+            needs
+        }
+    })
+}
+
+/// The nodes from which a target can be reached.
+fn on_a_path(roots: &[(Edge, Tensor)], targets: &[Edge]) -> FxHashSet<u32> {
+    let goals: FxHashSet<u32> = targets.iter().map(|t| t.node.index()).collect();
+    let least = targets
+        .iter()
+        .map(|t| t.node.with(|n| n.seq))
+        .min()
+        .unwrap_or(0);
+    let mut seen: FxHashMap<u32, (u64, SmallVec<[u32; 2]>)> = FxHashMap::default();
+    let mut todo: Vec<NodeRef> = roots.iter().map(|(e, _)| e.node.clone()).collect();
+    while let Some(node) = todo.pop() {
+        if seen.contains_key(&node.index()) {
+            continue;
+        }
+        let mut next: SmallVec<[NodeRef; 2]> = SmallVec::new();
+        let seq = node.with(|n| {
+            // Nothing below the lowest target leads to one.
+            if n.seq > least {
+                next.extend(n.edges.iter().flatten().map(|e| e.node.clone()));
+            }
+            n.seq
+        });
+        seen.insert(
+            node.index(),
+            (seq, next.iter().map(NodeRef::index).collect()),
+        );
+        todo.extend(next);
+    }
+    let mut order: Vec<(u64, u32)> = seen.iter().map(|(&i, (seq, _))| (*seq, i)).collect();
+    order.sort_unstable();
+    let mut on_path = FxHashSet::default();
+    for (_, i) in order {
+        if seen[&i]
+            .1
+            .iter()
+            .any(|j| goals.contains(j) || on_path.contains(j))
+        {
+            on_path.insert(i);
+        }
+    }
+    on_path
+}
+
+/// A gradient in the shape and type of the input it belongs to.
+fn reduced(grad: Tensor, input: &Meta) -> Result<Tensor> {
+    let grad = ops::sum_to(&grad, &input.shape)?;
+    ops::cast(&grad, input.dtype)
+}
+
+/// The sum of two contributions; the first is written in place if nobody else can see it.
+fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
+    let Some(old) = old else { return Ok(grad) };
+    let recording = crate::tape::mode::grad_enabled() || crate::tape::mode::open_levels() > 0;
+    if !recording && old.is_unique() {
+        dispatch::run_in_place(
+            &ops::arithmetic::ADD,
+            &[Operand::Tensor(old.clone()), grad.into()],
+            &one(),
+        )?;
+        return Ok(old);
+    }
+    ops::add(&old, &grad)
+}
+
+fn one() -> crate::base::Attrs {
+    [crate::base::Attr::Int(1)].into_iter().collect()
+}
+
+/// Keeps the gradients of tensors that retain theirs.
+fn retain(node: &NodeRef, grads: &[Grad]) -> Result<()> {
+    let places = node.with(|n| n.retain.as_deref().cloned().unwrap_or_default());
+    for (output, leaf) in places {
+        if let Some(grad) = &grads[output as usize] {
+            let sum = match leaf.grad() {
+                None => grad.clone(),
+                Some(old) => ops::add(&old, grad)?,
+            };
+            drop(leaf.replace_grad(Some(sum)));
+        }
+    }
+    Ok(())
+}
+
+/// Adds to a leaf's gradient. The first contribution is kept as it is if nobody else can see it;
+/// later ones are added in place unless a graph is being built, so that whoever holds `.grad`
+/// sees the sum.
+fn accumulate(leaf: &Arc<Leaf>, grad: Tensor) -> Result<()> {
+    if leaf.owner().is_none() {
+        return Ok(());
+    }
+    let recording = crate::tape::mode::grad_enabled();
+    let new = match leaf.grad() {
+        None if grad.is_unique() && grad.is_contiguous() => grad,
+        None => ops::clone(&grad)?,
+        Some(old) if recording || old.tangents().is_some() => ops::add(&old, &grad)?,
+        Some(old) => {
+            return dispatch::run_in_place(
+                &ops::arithmetic::ADD,
+                &[old.into(), grad.into()],
+                &one(),
+            );
+        }
+    };
+    drop(leaf.replace_grad(Some(new)));
+    Ok(())
+}

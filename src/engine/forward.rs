@@ -1,0 +1,269 @@
+//! Forward mode: levels of tangents, pushed through each op as it runs.
+//!
+//! NOTE [Levels]
+//! A dual tensor carries a tangent for each open level it belongs to. When an op has run, the
+//! tangents of its outputs are computed level by level, outermost first, from inputs that carry
+//! only the levels below: so an inner level's tangent is itself differentiable by the outer ones,
+//! and by reverse mode, since rules are made of recorded ops.
+
+use super::backward::{self, Grads};
+use crate::base::{Error, Result};
+use crate::ops::def::{Call, Jvp, JvpCx};
+use crate::ops::{self, dispatch};
+use crate::tape::{Body, GradMode, Saved, SavedTensor, Site, VjpCx, mode, node::OUTPUTS};
+use crate::tensor::{Operand, Tensor};
+use crate::{bail, ensure};
+use smallvec::SmallVec;
+
+/// Opens a level and returns its number.
+pub fn enter_level() -> u32 {
+    dispatch::register_forward(push);
+    mode::enter_level()
+}
+
+/// Closes a level: its tangents are gone.
+pub fn exit_level(level: u32) {
+    mode::exit_level(level);
+}
+
+/// The primal with a tangent at a level: same elements, same history.
+///
+/// # Errors
+/// When shapes, types or devices differ, or the primal is not floating point.
+pub fn make_dual(primal: &Tensor, tangent: &Tensor, level: u32) -> Result<Tensor> {
+    ensure!(
+        primal.dtype().is_float() && tangent.dtype() == primal.dtype(),
+        value,
+        "Expected primal and tangent to be floating point of one dtype, but got: {} and {}",
+        primal.dtype(),
+        tangent.dtype()
+    );
+    ensure!(
+        primal.shape() == tangent.shape() && primal.device() == tangent.device(),
+        runtime,
+        "Expected tangent to have the primal's shape {} and device, but got shape {}",
+        primal.shape(),
+        tangent.shape()
+    );
+    ensure!(
+        mode::is_open(level),
+        runtime,
+        "the dual level {level} is not open on this thread"
+    );
+    let dual = ops::view::alias(primal)?;
+    dual.set_tangent(level, Some(tangent.clone()));
+    Ok(dual)
+}
+
+/// Gives a call's outputs their tangents: see NOTE [Levels].
+fn push(call: &Call, outs: &[Tensor]) -> Result<()> {
+    let mut levels: SmallVec<[u32; 2]> = SmallVec::new();
+    for t in call.tensors() {
+        levels.extend(
+            t.tangents()
+                .iter()
+                .flat_map(|t| t.iter().map(|(level, _)| *level)),
+        );
+    }
+    if levels.is_empty() || outs.iter().all(|t| t.view_info().is_some()) {
+        // A view shows its base's tangents.
+        return Ok(());
+    }
+    levels.sort_unstable();
+    levels.dedup();
+    for level in levels {
+        let inputs = call
+            .inputs
+            .iter()
+            .map(|input| match input {
+                Operand::Tensor(t) => t.below(level).map(Operand::Tensor),
+                other => Ok(other.clone()),
+            })
+            .collect::<Result<SmallVec<[Operand; 3]>>>()?;
+        let tangents: SmallVec<[Option<Tensor>; 3]> = call
+            .inputs
+            .iter()
+            .map(|input| input.as_tensor().and_then(|t| t.tangent(level)))
+            .collect();
+        let call = Call {
+            inputs: &inputs,
+            ..*call
+        };
+        let results = jvp(&call, &tangents, outs)?;
+        for (out, tangent) in outs.iter().zip(results) {
+            if let Some(t) = tangent
+                && out.dtype().is_float()
+            {
+                let t = ops::expand(&ops::cast(&t, out.dtype())?, out.shape())?;
+                out.set_tangent(level, Some(t));
+            }
+        }
+    }
+    // The node was made before the tangents were known: give them to the outputs it saved.
+    if let Some(edge) = outs.iter().find_map(Tensor::grad_fn) {
+        edge.node.with(|n| {
+            if let Body::Op { saved, .. } = &mut n.body {
+                for s in saved {
+                    if let Saved::Tensor(s) = s {
+                        s.set_output_tangents(outs);
+                    }
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The tangents of the outputs at one level; the inputs carry only the levels below.
+fn jvp(
+    call: &Call,
+    tangents: &[Option<Tensor>],
+    outs: &[Tensor],
+) -> Result<SmallVec<[Option<Tensor>; 1]>> {
+    let op = call.op;
+    let active: SmallVec<[usize; 3]> = (0..tangents.len())
+        .filter(|&i| tangents[i].is_some() && op.grad(i).is_some())
+        .collect();
+    if active.is_empty() {
+        return Ok(outs.iter().map(|_| None).collect());
+    }
+    let with = |f: &dyn Fn(usize) -> Result<Option<Operand>>| {
+        (0..call.inputs.len())
+            .map(|i| Ok(f(i)?.unwrap_or_else(|| call.inputs[i].clone())))
+            .collect::<Result<SmallVec<[Operand; 3]>>>()
+    };
+    let mut sums: SmallVec<[Option<Tensor>; 1]> = outs.iter().map(|_| None).collect();
+    match op.jvp {
+        Jvp::None => bail!(
+            not_implemented,
+            "[{}] has no forward-mode derivative; use reverse mode, or detach() its input",
+            op.name
+        ),
+        Jvp::Rule(rule) => {
+            return rule(&JvpCx {
+                call,
+                tangents,
+                outs,
+            });
+        }
+        Jvp::Linear => {
+            let inputs = with(&|i| match (&tangents[i], call.inputs[i].as_tensor()) {
+                (Some(t), _) => Ok(Some(t.into())),
+                (None, Some(t)) if op.grad(i).is_some() => Ok(Some(
+                    Tensor::zeros(t.shape().clone(), t.dtype(), t.device())?.into(),
+                )),
+                // A constant of an affine op, as in `x + 2`, has tangent zero.
+                (None, None) if op.grad(i).is_some() && call.inputs[i].is_some() => {
+                    Ok(Some(Operand::from(0i64)))
+                }
+                _ => Ok(None),
+            })?;
+            let results = dispatch::run_overload(op, call.overload, &inputs, call.attrs)?;
+            return Ok(results.into_iter().map(Some).collect());
+        }
+        Jvp::Multilinear => {
+            for &i in &active {
+                let inputs = with(&|j| Ok((i == j).then(|| tangents[i].clone().into())))?;
+                let results = dispatch::run_overload(op, call.overload, &inputs, call.attrs)?;
+                for (sum, t) in sums.iter_mut().zip(results) {
+                    *sum = Some(added(sum.take(), t)?);
+                }
+            }
+        }
+        Jvp::Elementwise => {
+            let out = &outs[0];
+            for &i in &active {
+                let t = tangents[i].as_ref().expect("active");
+                let g = [Some(ops::expand(&ops::cast(t, out.dtype())?, out.shape())?)];
+                if let Some(t) = vjp(call, outs, &g, i)? {
+                    sums[0] = Some(added(sums[0].take(), t)?);
+                }
+            }
+        }
+        Jvp::DoubleVjp => {
+            let _record = GradMode::set(true);
+            let cotangents = outs
+                .iter()
+                .map(|out| {
+                    if !out.dtype().is_float() {
+                        return Ok(None);
+                    }
+                    let v = Tensor::zeros(out.shape().clone(), out.dtype(), out.device())?;
+                    v.set_requires_grad(true)?;
+                    Ok(Some(v))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let wanted: Vec<Tensor> = cotangents.iter().flatten().cloned().collect();
+            let (mut pulled, mut pushed) = (Vec::new(), Vec::new());
+            for &i in &active {
+                if let Some(g) = vjp(call, outs, &cotangents, i)?
+                    && g.requires_grad()
+                {
+                    pulled.push(ops::sum_to(&g, call.tensor(i).shape())?);
+                    pushed.push(tangents[i].clone());
+                }
+            }
+            if pulled.is_empty() {
+                return Ok(sums);
+            }
+            let how = Grads {
+                retain_graph: true,
+                create_graph: true,
+            };
+            let mut found = backward::grad(&pulled, &pushed, &wanted, true, how)?.into_iter();
+            for (sum, v) in sums.iter_mut().zip(&cotangents) {
+                *sum = if v.is_some() {
+                    found.next().flatten()
+                } else {
+                    None
+                };
+            }
+        }
+    }
+    Ok(sums)
+}
+
+fn added(sum: Option<Tensor>, t: Tensor) -> Result<Tensor> {
+    match sum {
+        Some(sum) => ops::add(&sum, &t),
+        None => Ok(t),
+    }
+}
+
+/// The op's own vjp for input `i`, applied to `grads` outside a backward pass.
+fn vjp(call: &Call, outs: &[Tensor], grads: &[Option<Tensor>], i: usize) -> Result<Option<Tensor>> {
+    let grad = call
+        .op
+        .grad(i)
+        .ok_or_else(|| Error::runtime("an active input has a rule"))?;
+    let mut saved: SmallVec<[Saved; 2]> = SmallVec::new();
+    let mut bits = grad.reads;
+    while bits != 0 {
+        let bit = bits.trailing_zeros();
+        bits &= bits - 1;
+        let operand = match bit {
+            OUTPUTS.. => Some(Operand::from(&outs[(bit - OUTPUTS) as usize])),
+            _ => call.inputs.get(bit as usize).cloned(),
+        };
+        saved.push(match operand {
+            Some(Operand::Tensor(t)) => Saved::Tensor(SavedTensor::input(&t)?),
+            Some(Operand::Scalar(s)) => Saved::Scalar(s),
+            _ => Saved::None,
+        });
+    }
+    let inputs: SmallVec<[_; 3]> = call.inputs.iter().map(Operand::meta).collect();
+    let outputs: SmallVec<[_; 1]> = outs.iter().map(Tensor::meta).collect();
+    (grad.vjp)(&VjpCx {
+        node: None,
+        site: Site::default(),
+        name: call.op.name,
+        attrs: call.attrs,
+        grads,
+        needs: 1 << i.min(63),
+        inputs: &inputs,
+        outputs: &outputs,
+        mask: grad.reads,
+        saved: &saved,
+        arg: i,
+    })
+}

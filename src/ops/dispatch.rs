@@ -1,0 +1,628 @@
+//! The one door: every op, from everywhere, runs through here.
+//!
+//! Promote, broadcast, check, allocate or view, run the kernel, record, push tangents forward.
+//!
+//! NOTE [Tainted intermediates]
+//! The forward of a custom function runs unrecorded, so a tensor made there from a differentiable
+//! input depends on it in a way the tape cannot see. If the function's backward uses such a tensor
+//! while a graph of the backward is built, the second derivative would silently lose a term.
+//! Therefore results of ops on differentiable (or tainted) inputs are marked during such a forward;
+//! a function's outputs lose the mark when they get their history; and a marked tensor that enters
+//! a recorded op during such a backward raises.
+
+use super::def::{Call, Kernel, KernelCx, OpDef, Promote};
+use super::{meta, table};
+use crate::backend::{self, Functor, Input, View};
+use crate::base::{Attrs, DType, Device, Error, Layout, Result, Scalar};
+use crate::tape::node::OUTPUTS;
+use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Saved, SavedTensor, Site, mode};
+use crate::tensor::{Creation, Operand, Tensor};
+use crate::{bail, ensure};
+use smallvec::{SmallVec, smallvec};
+use std::sync::OnceLock;
+
+/// Pushes tangents through a call; registered by the engine when it opens a level.
+type Forward = fn(&Call, &[Tensor]) -> Result<()>;
+static FORWARD: OnceLock<Forward> = OnceLock::new();
+
+/// Registers how tangents are pushed forward.
+pub fn register_forward(forward: Forward) {
+    let _ = FORWARD.set(forward);
+}
+
+/// Runs an op by its first signature.
+///
+/// # Errors
+/// Whatever the op's own documentation says; nothing is changed then.
+#[inline]
+pub fn run(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<Outputs> {
+    run_overload(op, 0, inputs, attrs)
+}
+
+/// Runs an op with one output.
+///
+/// # Errors
+/// As [`run`].
+#[inline]
+pub fn run1(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<Tensor> {
+    let mut outs = run_overload(op, 0, inputs, attrs)?;
+    Ok(outs.swap_remove(0))
+}
+
+/// Runs an op by one of its signatures.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_overload(
+    op: &'static OpDef,
+    overload: usize,
+    inputs: &[Operand],
+    attrs: &Attrs,
+) -> Result<Outputs> {
+    let call = Call {
+        op,
+        inputs,
+        attrs,
+        overload,
+    };
+    let result = match op.kernel {
+        Kernel::Composite(f) => f(&call),
+        _ => execute(&call).and_then(|outs| finish(&call, outs)),
+    };
+    result.map_err(|e| e.in_op(op.name))
+}
+
+/// Records a call and pushes its tangents.
+fn finish(call: &Call, outs: Outputs) -> Result<Outputs> {
+    if mode::tainting() {
+        taint(call, &outs);
+    }
+    let needs = needs_grad(call);
+    if needs != 0 {
+        record(call, needs, &outs, None)?;
+    }
+    if mode::open_levels() > 0 {
+        push_forward(call, &outs)?;
+    }
+    Ok(outs)
+}
+
+fn push_forward(call: &Call, outs: &[Tensor]) -> Result<()> {
+    FORWARD.get().map_or(Ok(()), |forward| forward(call, outs))
+}
+
+/// Marks results as intermediates: see NOTE [Tainted intermediates].
+fn taint(call: &Call, outs: &[Tensor]) {
+    let depends = |t: &Tensor| t.dtype().is_float() && (t.requires_grad() || t.is_tainted());
+    if call.tensors().any(depends) {
+        outs.iter()
+            .filter(|t| t.dtype().is_float())
+            .for_each(|t| t.set_tainted(true));
+    }
+}
+
+/// The device of a call: its tensors must agree, except that 0-d CPU tensors go anywhere.
+pub fn device_of(inputs: &[Operand]) -> Result<Device> {
+    let mut device = None;
+    for t in inputs.iter().filter_map(Operand::as_tensor) {
+        match device {
+            None => device = Some(t.device()),
+            Some(d) if d == t.device() => {}
+            Some(d) => bail!(
+                runtime,
+                "Expected all tensors to be on the same device, but found at least two devices, \
+                 {d} and {}! Move one with to()",
+                t.device()
+            ),
+        }
+    }
+    Ok(device.unwrap_or_default())
+}
+
+/// Runs the kernel into new outputs.
+fn execute(call: &Call) -> Result<Outputs> {
+    match call.op.kernel {
+        Kernel::Map { f, promote } => {
+            let (compute, dtype) = meta::promote(call, promote)?;
+            let shape = meta::broadcast(call.inputs)?;
+            let device = device_of(call.inputs)?;
+            let out = Tensor::empty(shape, dtype, device)?;
+            map_into(call, f, promote, compute, &out)?;
+            Ok(smallvec![out])
+        }
+        Kernel::View(layouts) => {
+            let x = call.tensor(0);
+            let layouts = layouts(call)?;
+            let creation = match layouts.len() {
+                _ if !mode::grad_enabled() => Creation::NoGrad,
+                1 => Creation::Recorded,
+                _ => Creation::MultiOutput,
+            };
+            let view = |(i, l)| x.make_view(l, call.op, call.attrs, i, creation);
+            Ok(layouts.into_iter().enumerate().map(view).collect())
+        }
+        Kernel::Compute(f) => {
+            let specs = (call.op.meta)(call)?;
+            let device = device_of(call.inputs)?;
+            let outs = specs
+                .into_iter()
+                .map(|s| Tensor::empty(s.shape, s.dtype, device))
+                .collect::<Result<Outputs>>()?;
+            if device != Device::Meta {
+                f(&KernelCx {
+                    call,
+                    outs: &outs,
+                    backend: backend::of(device)?,
+                })?;
+            }
+            Ok(outs)
+        }
+        Kernel::Dynamic(f) => f(call),
+        Kernel::Composite(_) => unreachable!("composites run their own ops"),
+    }
+}
+
+/// Runs an elementwise kernel into `out`, whose shape the inputs broadcast to.
+fn map_into(call: &Call, f: Functor, promote: Promote, compute: DType, out: &Tensor) -> Result<()> {
+    if out.device() == Device::Meta {
+        return Ok(());
+    }
+    let shape = out.shape();
+    let mut expanded: SmallVec<[Layout; 3]> = SmallVec::new();
+    for t in call.tensors() {
+        if t.shape() != shape {
+            expanded.push(t.layout().broadcast_to(shape));
+        }
+    }
+    let mut next = expanded.iter();
+    let ins: SmallVec<[Input; 3]> = call
+        .inputs
+        .iter()
+        .map(|input| match input {
+            Operand::Tensor(t) if t.shape() == shape => Input::View(t.as_view()),
+            Operand::Tensor(t) => Input::View(View {
+                layout: next
+                    .next()
+                    .expect("one layout for each input of another shape"),
+                ..t.as_view()
+            }),
+            Operand::Scalar(s) => Input::Scalar(*s),
+            Operand::None => Input::Scalar(Scalar::Int(0)),
+        })
+        .collect();
+    let params: SmallVec<[Scalar; 4]> = match promote {
+        Promote::Cast => SmallVec::new(),
+        _ => (0..f.params()).map(|i| call.attrs.scalar(i)).collect(),
+    };
+    backend::of(out.device())?.map(f, &params, compute, out.as_view(), &ins);
+    Ok(())
+}
+
+/// Which inputs of a call need a gradient, as bits; 0 when nothing is to be recorded.
+#[inline]
+fn needs_grad(call: &Call) -> u64 {
+    if !mode::grad_enabled() {
+        return 0;
+    }
+    let mut needs = 0;
+    for (i, input) in call.inputs.iter().enumerate() {
+        if input.requires_grad() && call.op.grad(i).is_some() {
+            needs |= 1 << i.min(63);
+        }
+    }
+    needs
+}
+
+/// Records a node for a call and gives the outputs their history. In place, `original` replaces
+/// what the call finds in input 0 now.
+fn record(call: &Call, needs: u64, outs: &[Tensor], original: Option<&[Operand]>) -> Result<()> {
+    let node = make_node(call, needs, outs, original)?;
+    for (i, out) in outs.iter().enumerate() {
+        if out.dtype().is_float() {
+            out.set_history(Some(Edge {
+                node: node.clone(),
+                output: i as u32,
+            }));
+        }
+    }
+    Ok(())
+}
+
+fn make_node(
+    call: &Call,
+    needs: u64,
+    outs: &[Tensor],
+    original: Option<&[Operand]>,
+) -> Result<NodeRef> {
+    let op = call.op;
+    let inputs = original.unwrap_or(call.inputs);
+    let mut mask = 0;
+    let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::with_capacity(inputs.len());
+    for (i, input) in inputs.iter().enumerate() {
+        let edge = match (input.as_tensor(), op.grad(i)) {
+            (Some(t), Some(grad)) if needs >> i.min(63) & 1 == 1 => {
+                let edge = t.grad_edge()?;
+                if edge.is_some() {
+                    mask |= grad.reads;
+                }
+                edge
+            }
+            _ => None,
+        };
+        edges.push(edge);
+    }
+    if mode::refuse_tainted() {
+        refuse_tainted(call)?;
+    }
+    let mut saved: SmallVec<[Saved; 2]> = SmallVec::new();
+    let mut bits = mask;
+    while bits != 0 {
+        let bit = bits.trailing_zeros();
+        bits &= bits - 1;
+        saved.push(if bit >= OUTPUTS {
+            let i = bit - OUTPUTS;
+            Saved::Tensor(SavedTensor::output(&outs[i as usize], Some(i)))
+        } else {
+            match inputs.get(bit as usize) {
+                Some(Operand::Tensor(t)) => {
+                    ensure!(
+                        !t.is_inference(),
+                        runtime,
+                        "Inference tensors cannot be saved for backward. Please do not use \
+                         Tensors created in inference mode in computation tracked by autograd. To \
+                         work around this, you can make a clone to get a normal tensor and use it \
+                         in autograd, or use no_grad() instead of inference_mode()"
+                    );
+                    Saved::Tensor(SavedTensor::input(t)?)
+                }
+                Some(Operand::Scalar(s)) => Saved::Scalar(*s),
+                Some(Operand::None) | None => Saved::None,
+            }
+        });
+    }
+    Ok(NodeRef::new(Node {
+        seq: 0,
+        body: Body::Op {
+            rule: op,
+            attrs: call.attrs.clone(),
+            mask,
+            saved,
+        },
+        edges,
+        inputs: inputs.iter().map(Operand::meta).collect(),
+        outputs: outs.iter().map(Tensor::meta).collect(),
+        site: Site::current(),
+        freed: None,
+        retain: None,
+    }))
+}
+
+/// See NOTE [Tainted intermediates].
+fn refuse_tainted(call: &Call) -> Result<()> {
+    for t in call.tensors().filter(|t| t.is_tainted()) {
+        bail!(
+            runtime,
+            "a tensor of shape {} that was computed in the forward of a custom function is used in \
+             its backward while create_graph=True: the second derivative would lose the part that \
+             flows through it. Save the inputs and compute it again in backward, or return it as \
+             an output of forward, or mark the backward @once_differentiable",
+            t.shape()
+        );
+    }
+    Ok(())
+}
+
+/// Runs an op on its first input, in place, and returns nothing: the input is the result.
+///
+/// Everything is checked before the first element is written: leaves that require grad, views that
+/// must not be written, overlapping memory, shape and type. Then the write, then the version, then
+/// the record.
+///
+/// # Errors
+/// As above; nothing is changed then.
+pub fn run_in_place(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<()> {
+    in_place(op, inputs, attrs).map_err(|e| e.in_op(&format!("{}_", op.name)))
+}
+
+fn in_place(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<()> {
+    let call = Call {
+        op,
+        inputs,
+        attrs,
+        overload: 0,
+    };
+    let x = call.tensor(0);
+    let recorded = mode::grad_enabled() && inputs.iter().any(Operand::requires_grad);
+    check_writable(x, recorded)?;
+    let Kernel::Map { f, promote } = op.kernel else {
+        // Other kernels compute out of place, and the result is copied in.
+        let result = run1(op, inputs, attrs)?;
+        check_result(x, &result.meta())?;
+        return copy_(x, &result);
+    };
+    if mode::open_levels() > 0 && call.tensors().any(|t| t.tangents().is_some()) {
+        if std::ptr::eq(op, &table::COPY) {
+            write(&call, f, promote, recorded)?;
+            return push_forward_in_place(x, call.tensor(1));
+        }
+        let result = run1(op, inputs, attrs)?;
+        check_result(x, &result.meta())?;
+        return copy_(x, &result);
+    }
+    write(&call, f, promote, recorded)
+}
+
+/// `x.copy_(src)`, recorded.
+///
+/// # Errors
+/// As [`run_in_place`].
+pub fn copy_(x: &Tensor, src: &Tensor) -> Result<()> {
+    run_in_place(&table::COPY, &[x.into(), src.into()], &Attrs::new())
+}
+
+/// The result of an op in place must have the target's shape, and a type it can hold.
+fn check_result(x: &Tensor, result: &crate::tape::Meta) -> Result<()> {
+    ensure!(
+        result.shape == *x.shape(),
+        runtime,
+        "output with shape {} doesn't match the broadcast shape {}",
+        x.shape(),
+        result.shape
+    );
+    ensure!(
+        result.dtype.can_cast(x.dtype()),
+        runtime,
+        "result type {} can't be cast to the desired output type {}",
+        result.dtype.scalar_type_name(),
+        x.dtype().scalar_type_name()
+    );
+    Ok(())
+}
+
+/// Writes, counts the write, records.
+fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()> {
+    let x = call.tensor(0);
+    let copying = std::ptr::eq(call.op, &table::COPY);
+    let (compute, dtype) = meta::promote(call, promote)?;
+    let shape = meta::broadcast(call.inputs)?;
+    // A copy casts to the target whatever the types.
+    let dtype = if copying { x.dtype() } else { dtype };
+    check_result(
+        x,
+        &crate::tape::Meta {
+            shape,
+            dtype,
+            device: x.device(),
+        },
+    )?;
+    let copied = detach_aliases(call)?;
+    let call = &Call {
+        inputs: &copied,
+        ..*call
+    };
+
+    // What the rules read must be saved as it was before the write.
+    let mut original: Option<SmallVec<[Operand; 3]>> = None;
+    let needs = if recorded && x.dtype().is_float() {
+        needs_grad(call)
+    } else {
+        0
+    };
+    if needs != 0 {
+        let mut reads = 0;
+        for i in 0..call.inputs.len() {
+            if needs >> i & 1 == 1 {
+                reads |= call.op.grad(i).map_or(0, |g| g.reads);
+            }
+        }
+        if reads & 1 == 1 {
+            let mut inputs: SmallVec<[Operand; 3]> = call.inputs.iter().cloned().collect();
+            let before = super::clone_data(x)?;
+            if let Some(edge) = x.grad_edge()? {
+                before.set_history(Some(edge));
+            }
+            inputs[0] = Operand::Tensor(before);
+            original = Some(inputs);
+        }
+        // Fails before the write where recording would fail after it.
+        x.grad_edge()?;
+    }
+    if copying {
+        let src = Call {
+            inputs: &call.inputs[1..],
+            ..*call
+        };
+        let compute = if src.tensors().all(|t| t.dtype() == x.dtype()) {
+            compute
+        } else {
+            copy_compute(call)
+        };
+        map_into(&src, Functor::Copy, Promote::Cast, compute, x)?;
+    } else {
+        map_into(call, f, promote, compute, x)?;
+    }
+    x.storage().bump(call.op.number(), Site::current().0);
+    if needs != 0 {
+        rebase(call, needs, x, original.as_deref())?;
+    }
+    Ok(())
+}
+
+fn copy_compute(call: &Call) -> DType {
+    let (to, from) = (call.inputs[0].dtype(), call.inputs[1].dtype());
+    if from.is_float() && !to.is_float() {
+        from.compute()
+    } else {
+        to.compute()
+    }
+}
+
+/// Inputs that share elements with the target in another layout would be overwritten while they
+/// are read: they are copied first.
+fn detach_aliases(call: &Call) -> Result<SmallVec<[Operand; 3]>> {
+    let x = call.tensor(0);
+    let mut inputs: SmallVec<[Operand; 3]> = call.inputs.iter().cloned().collect();
+    for (i, input) in inputs.iter_mut().enumerate().skip(1) {
+        if let Operand::Tensor(t) = input
+            && t.storage().same(x.storage())
+            && (t.layout() != x.layout()
+                || call
+                    .op
+                    .grads
+                    .iter()
+                    .flatten()
+                    .any(|g| g.reads >> i & 1 == 1))
+        {
+            let copy = super::clone_data(t)?;
+            if let Some(edge) = t.grad_edge()? {
+                copy.set_history(Some(edge));
+            }
+            *t = copy;
+        }
+    }
+    Ok(inputs)
+}
+
+/// Records a write in place: see NOTE [Views].
+fn rebase(call: &Call, needs: u64, x: &Tensor, original: Option<&[Operand]>) -> Result<()> {
+    let node = make_node(call, needs, std::slice::from_ref(x), original)?;
+    let written = Edge { node, output: 0 };
+    let Some(view) = x.view_info() else {
+        x.set_history(Some(written));
+        return Ok(());
+    };
+    let base = &view.base;
+    let scatter: Attrs = [crate::base::Attr::Any(view.chain.clone())]
+        .into_iter()
+        .collect();
+    let base_edge = base.grad_edge()?;
+    let node = NodeRef::new(Node {
+        seq: 0,
+        body: Body::Op {
+            rule: &table::VIEW_SCATTER,
+            attrs: scatter,
+            mask: 0,
+            saved: smallvec![],
+        },
+        edges: smallvec![base_edge, Some(written)],
+        inputs: smallvec![base.meta(), x.meta()],
+        outputs: smallvec![base.meta()],
+        site: Site::current(),
+        freed: None,
+        retain: None,
+    });
+    base.set_history(Some(Edge { node, output: 0 }));
+    Ok(())
+}
+
+/// The tangent of a copy's target becomes its source's; through a view, in the base's.
+fn push_forward_in_place(x: &Tensor, src: &Tensor) -> Result<()> {
+    let target = x.view_info().map_or(x, |v| &v.base);
+    let level_of = |t: &Tensor| {
+        t.tangents()
+            .map_or_else(Vec::new, |t| t.iter().map(|(l, _)| *l).collect())
+    };
+    let mut levels: Vec<u32> = level_of(target);
+    levels.extend(level_of(src));
+    levels.sort_unstable();
+    levels.dedup();
+    for level in levels {
+        let zeros = |t: &Tensor| Tensor::zeros(t.shape().clone(), t.dtype(), t.device());
+        let t = match src.tangent(level) {
+            Some(t) => super::expand(&super::cast(&t, x.dtype())?, x.shape())?,
+            None => zeros(x)?,
+        };
+        let t = match x.view_info() {
+            Some(view) => {
+                let base = target.tangent(level).map_or_else(|| zeros(target), Ok)?;
+                let chain: Attrs = [crate::base::Attr::Any(view.chain.clone())]
+                    .into_iter()
+                    .collect();
+                run1(&table::VIEW_SCATTER, &[base.into(), t.into()], &chain)?
+            }
+            // The tangent must not share memory with the source's.
+            None => super::clone(&t)?,
+        };
+        target.set_tangent(level, Some(t));
+    }
+    Ok(())
+}
+
+/// PyTorch's conditions for writing a tensor in place, in its sentences.
+///
+/// # Errors
+/// When the tensor must not be written.
+pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
+    ensure!(
+        !x.layout().has_overlap(),
+        runtime,
+        "unsupported operation: more than one element of the written-to tensor refers to a single \
+         memory location. Please clone() the tensor before performing the operation."
+    );
+    ensure!(
+        !x.is_inference() || mode::inference(),
+        runtime,
+        "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a \
+         clone to get a normal tensor before doing inplace update."
+    );
+    if !mode::grad_enabled() {
+        return Ok(());
+    }
+    ensure!(
+        !(x.requires_grad() && x.is_leaf()),
+        runtime,
+        "a leaf Variable that requires grad is being used in an in-place operation. Wrap the write \
+         in no_grad(), or write to a clone()"
+    );
+    let Some(view) = x.view_info() else {
+        return Ok(());
+    };
+    let base = &view.base;
+    ensure!(
+        !(base.requires_grad() && base.is_leaf()),
+        runtime,
+        "a view of a leaf Variable that requires grad is being used in an in-place operation. Wrap \
+         the write in no_grad(), or write to a clone()"
+    );
+    if recorded || base.requires_grad() {
+        match view.creation {
+            Creation::Recorded => {}
+            Creation::NoGrad => bail!(
+                runtime,
+                "A view was created in no_grad mode and is being modified inplace with grad mode \
+                 enabled. Given that this use case is ambiguous and error-prone, it is forbidden. \
+                 You can clarify your code by moving both the view and the inplace either both \
+                 inside the no_grad block (if you don't want the inplace to be tracked) or both \
+                 outside (if you want the inplace to be tracked)."
+            ),
+            Creation::MultiOutput => {
+                let name = x
+                    .grad_fn()
+                    .map_or_else(|| "a view op".into(), |e| e.node.name());
+                let output = x.grad_fn().map_or(0, |e| e.output);
+                bail!(
+                    runtime,
+                    "Output {output} of {name} is a view and is being modified inplace. This view \
+                     is the output of a function that returns multiple views. Such functions do \
+                     not allow the output views to be modified inplace. You should replace the \
+                     inplace operation by an out-of-place one."
+                )
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fails like the op would, without running it: the shapes and types of its results.
+///
+/// # Errors
+/// As [`run`].
+pub fn meta_of(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<super::def::Specs> {
+    let call = Call {
+        op,
+        inputs,
+        attrs,
+        overload: 0,
+    };
+    (op.meta)(&call).map_err(|e: Error| e.in_op(op.name))
+}

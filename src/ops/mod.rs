@@ -1,0 +1,55 @@
+//! What each op is, declared once, and the one door through which every call goes.
+//!
+//! A family of ops is a file: its [`OpDef`]s, the Rust functions that call them, and the list
+//! that joins [`OP_TABLE`].
+
+/// The Rust functions of a family: `name(tensor inputs; other arguments) = DEF;`.
+macro_rules! functions {
+    ($( $(#[$doc:meta])* $name:ident($($x:ident),* $(; $($a:ident),*)?) = $def:path; )*) => { $(
+        $(#[$doc])*
+        ///
+        /// The Python function of the same name documents the arguments.
+        ///
+        /// # Errors
+        /// When shapes, types or values do not fit; nothing is changed then.
+        #[allow(clippy::too_many_arguments)]
+        pub fn $name(
+            $($x: impl Into<$crate::tensor::Operand>,)*
+            $($($a: impl Into<$crate::base::Attr>),*)?
+        ) -> $crate::base::Result<$crate::tensor::Tensor> {
+            $crate::ops::dispatch::run1(
+                &$def,
+                &[$($x.into()),*],
+                &functions!(@attrs $($($a),*)?),
+            )
+        }
+    )* };
+    (@attrs) => { $crate::base::Attrs::new() };
+    (@attrs $($a:ident),+) => {{
+        let mut attrs = $crate::base::Attrs::new();
+        $( attrs.push($a); )+
+        attrs
+    }};
+}
+
+pub mod arithmetic;
+pub mod compare;
+pub mod copy;
+pub mod def;
+pub mod dispatch;
+pub mod matmul;
+pub mod meta;
+pub mod pointwise;
+pub mod reduce;
+pub mod table;
+pub mod view;
+
+pub use arithmetic::*;
+pub use compare::*;
+pub use copy::*;
+pub use def::{Batch, Call, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Spec};
+pub use matmul::*;
+pub use pointwise::*;
+pub use reduce::*;
+pub use table::OP_TABLE;
+pub use view::*;

@@ -1,0 +1,98 @@
+//! Every op of the crate, in one list.
+
+use super::def::{Kernel, OpDef};
+use super::dispatch;
+use crate::base::{Attrs, Result};
+use crate::tape::{Outputs, Rule, VjpCx};
+use crate::tensor::{Operand, Tensor};
+use rustc_hash::FxHashMap;
+use std::sync::{LazyLock, OnceLock};
+
+pub use super::copy::COPY;
+pub use super::view::VIEW_SCATTER;
+
+/// The families, in the order of the documentation.
+static FAMILIES: &[&[&OpDef]] = &[
+    super::arithmetic::OPS,
+    super::pointwise::OPS,
+    super::compare::OPS,
+    super::copy::OPS,
+    super::reduce::OPS,
+    super::view::OPS,
+    super::matmul::OPS,
+];
+
+/// Every op.
+pub static OP_TABLE: LazyLock<Vec<&'static OpDef>> = LazyLock::new(|| {
+    crate::tape::provenance::register_op_names(|i| {
+        OP_TABLE.get(i as usize).map_or("an op", |op| op.name)
+    });
+    FAMILIES
+        .iter()
+        .flat_map(|family| family.iter().copied())
+        .collect()
+});
+
+/// The op of a name.
+pub fn find(name: &str) -> Option<&'static OpDef> {
+    static BY_NAME: OnceLock<FxHashMap<&'static str, &'static OpDef>> = OnceLock::new();
+    BY_NAME
+        .get_or_init(|| OP_TABLE.iter().map(|op| (op.name, *op)).collect())
+        .get(name)
+        .copied()
+}
+
+impl Rule for OpDef {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn number(&self) -> u32 {
+        static NUMBERS: LazyLock<FxHashMap<usize, u32>> = LazyLock::new(|| {
+            let address = |op: &&OpDef| std::ptr::from_ref(*op) as usize;
+            OP_TABLE
+                .iter()
+                .enumerate()
+                .map(|(i, op)| (address(op), i as u32))
+                .collect()
+        });
+        NUMBERS
+            .get(&(std::ptr::from_ref(self) as usize))
+            .copied()
+            .unwrap_or(u32::MAX)
+    }
+
+    /// `log_softmax` becomes `LogSoftmaxBackward0`.
+    fn node_name(&self) -> String {
+        let words = self.name.split('_').filter(|w| !w.is_empty());
+        let camel: String = words
+            .map(|w| {
+                let (head, tail) = w.split_at(1);
+                head.to_uppercase() + tail
+            })
+            .collect();
+        camel + "Backward0"
+    }
+
+    fn vjp(&self, cx: &VjpCx, i: usize) -> Result<Option<Tensor>> {
+        let grad = self.grad(i).expect("only inputs with a rule have edges");
+        (grad.vjp)(cx)
+    }
+
+    fn apply(&self, inputs: &[Operand], attrs: &Attrs) -> Result<Outputs> {
+        // `self` is an entry of the table: entries are the only implementors and all are static.
+        let op = OP_TABLE
+            .iter()
+            .copied()
+            .find(|op| std::ptr::eq(*op, self))
+            .expect("a table entry");
+        dispatch::run(op, inputs, attrs)
+    }
+}
+
+impl OpDef {
+    /// Whether the op has an in-place form that writes through its own kernel.
+    pub fn is_map(&self) -> bool {
+        matches!(self.kernel, Kernel::Map { .. })
+    }
+}

@@ -1,0 +1,16 @@
+//! The graph that tensors point into: nodes, edges, saved values, and the thread's modes.
+
+pub mod mode;
+pub mod node;
+pub mod provenance;
+pub mod saved;
+
+pub use mode::GradMode;
+pub use node::{Accumulator, Body, Edge, Meta, Node, NodeId, NodeRef, Outputs, Rule, VjpCx};
+pub use provenance::Site;
+pub use saved::{Saved, SavedTensor};
+
+/// How many nodes are alive.
+pub fn live_nodes() -> usize {
+    node::TAPE.live()
+}

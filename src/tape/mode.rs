@@ -1,0 +1,168 @@
+//! The thread's modes: what is recorded, and what is watched.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+#[derive(Clone, Copy)]
+struct Modes {
+    grad: bool,
+    inference: bool,
+    /// Inside the forward of a custom function: results that depend on a differentiable input are
+    /// marked. See NOTE [Tainted intermediates].
+    tainting: bool,
+    /// Inside the backward of a custom function that is itself being differentiated.
+    refuse_tainted: bool,
+    /// How many levels of forward-mode differentiation are open.
+    levels: u32,
+}
+
+thread_local! {
+    static MODES: Cell<Modes> = const {
+        Cell::new(Modes {
+            grad: true,
+            inference: false,
+            tainting: false,
+            refuse_tainted: false,
+            levels: 0,
+        })
+    };
+}
+
+/// Whether ops record, on this thread.
+#[inline]
+pub fn grad_enabled() -> bool {
+    MODES.get().grad
+}
+
+/// Whether new tensors are inference tensors, on this thread.
+#[inline]
+pub fn inference() -> bool {
+    MODES.get().inference
+}
+
+/// Whether results are marked as intermediates of a custom function.
+#[inline]
+pub fn tainting() -> bool {
+    MODES.get().tainting
+}
+
+/// Whether a marked intermediate must not enter a recorded op.
+#[inline]
+pub fn refuse_tainted() -> bool {
+    MODES.get().refuse_tainted
+}
+
+thread_local! {
+    static LEVELS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+static NEXT_LEVEL: AtomicU32 = AtomicU32::new(1);
+
+/// How many levels of forward-mode differentiation are open on this thread.
+#[inline]
+pub fn open_levels() -> u32 {
+    MODES.get().levels
+}
+
+/// Whether a level is open on this thread. Tangents of closed levels do not exist any more.
+pub fn is_open(level: u32) -> bool {
+    open_levels() > 0 && LEVELS.with_borrow(|l| l.contains(&level))
+}
+
+/// The innermost open level.
+pub fn innermost_level() -> Option<u32> {
+    LEVELS.with_borrow(|l| l.last().copied())
+}
+
+/// Opens a level of forward-mode differentiation and returns its number. Numbers are never used
+/// twice, and an inner level's is always greater.
+pub fn enter_level() -> u32 {
+    let level = NEXT_LEVEL.fetch_add(1, Ordering::Relaxed);
+    LEVELS.with_borrow_mut(|l| l.push(level));
+    let mut modes = MODES.get();
+    modes.levels += 1;
+    MODES.set(modes);
+    level
+}
+
+/// Closes a level, and with it every level inside it.
+pub fn exit_level(level: u32) {
+    let open = LEVELS.with_borrow_mut(|l| {
+        l.retain(|&x| x < level);
+        l.len()
+    });
+    let mut modes = MODES.get();
+    modes.levels = open as u32;
+    MODES.set(modes);
+}
+
+/// Restores the thread's modes when it goes out of scope.
+///
+/// ```
+/// use rustgrad::tape::{GradMode, mode};
+/// {
+///     let _guard = GradMode::set(false);
+///     assert!(!mode::grad_enabled());
+/// }
+/// assert!(mode::grad_enabled());
+/// ```
+pub struct GradMode(Modes);
+
+impl GradMode {
+    fn with(change: impl FnOnce(&mut Modes)) -> Self {
+        let old = MODES.get();
+        let mut new = old;
+        change(&mut new);
+        MODES.set(new);
+        Self(old)
+    }
+
+    /// Turns recording on or off.
+    pub fn set(enabled: bool) -> Self {
+        Self::with(|m| m.grad = enabled)
+    }
+
+    /// Turns inference mode on or off; on, nothing is recorded.
+    pub fn inference(enabled: bool) -> Self {
+        Self::with(|m| {
+            m.inference = enabled;
+            m.grad = !enabled;
+        })
+    }
+
+    /// The forward of a custom function: no recording, intermediates are marked.
+    pub fn function_forward() -> Self {
+        Self::with(|m| {
+            m.grad = false;
+            m.tainting = true;
+        })
+    }
+
+    /// The backward of a custom function.
+    pub fn function_backward() -> Self {
+        Self::with(|m| {
+            m.refuse_tainted = m.grad;
+            m.tainting = false;
+        })
+    }
+}
+
+impl Drop for GradMode {
+    fn drop(&mut self) {
+        // Levels are opened and closed on their own, possibly within this scope.
+        let levels = MODES.get().levels;
+        MODES.set(Modes { levels, ..self.0 });
+    }
+}
+
+/// Turns recording on or off until the next change; for hosts with scopes of their own.
+pub fn set_grad_enabled(enabled: bool) {
+    std::mem::forget(GradMode::set(enabled));
+}
+
+/// Turns inference mode on or off, leaving recording as it is; for hosts with scopes of their own.
+pub fn set_inference(enabled: bool) {
+    let mut modes = MODES.get();
+    modes.inference = enabled;
+    MODES.set(modes);
+}

@@ -1,0 +1,335 @@
+//! Nodes, the edges between them, and the counted handles that keep them alive.
+//!
+//! NOTE [Who keeps whom alive]
+//! A node is kept by the tensors that are its outputs, by the edges of the nodes that consumed
+//! them, and by the edges in saved inputs. It never keeps its own outputs. A leaf finds its
+//! accumulator through a weak [`NodeId`]; the accumulator keeps the place where the gradient goes
+//! (the [`Leaf`]), but that place loses its gradient when the leaf's last handle is dropped, since
+//! nobody can read it any more. So a gradient with a graph of its own, which reaches the
+//! accumulator, does not keep itself alive. The graph has no cycles of its own making.
+//!
+//! NOTE [Freeing]
+//! A node whose count falls to zero goes to its thread's worklist; whoever found the list idle
+//! empties it in a loop. Dropping a graph of any depth therefore takes constant stack. A node is
+//! moved out of the arena before it is dropped, so no lock is held while destructors run.
+
+use super::provenance::Site;
+use super::saved::Saved;
+use crate::base::{Attrs, DType, Device, Error, Result, Shape};
+use crate::memory::Arena;
+use crate::tensor::{Leaf, Operand, Tensor};
+use smallvec::SmallVec;
+use std::any::Any;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every node of the process.
+pub static TAPE: Arena<Node> = Arena::new();
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The results of an op.
+pub type Outputs = SmallVec<[Tensor; 1]>;
+
+/// What the backward pass knows of a tensor without the tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// Sizes.
+    pub shape: Shape,
+    /// Element type.
+    pub dtype: DType,
+    /// Where it lives.
+    pub device: Device,
+}
+
+/// Where a gradient goes: an output of a node.
+#[derive(Clone)]
+pub struct Edge {
+    /// The node.
+    pub node: NodeRef,
+    /// Which of its outputs.
+    pub output: u32,
+}
+
+/// One step of the program, as the backward pass sees it.
+pub struct Node {
+    /// Position in the order of recording: edges lead to smaller numbers only.
+    pub seq: u64,
+    /// What to do with a gradient.
+    pub body: Body,
+    /// For each input, where its gradient goes; `None` where none is needed.
+    pub edges: SmallVec<[Option<Edge>; 2]>,
+    /// Each input as it was, for reducing a gradient to its shape and type.
+    pub inputs: SmallVec<[Meta; 2]>,
+    /// Each output as it was, for gradients of zero.
+    pub outputs: SmallVec<[Meta; 1]>,
+    /// The call that made the node.
+    pub site: Site,
+    /// The backward call that freed the saved values, when one has.
+    pub freed: Option<Site>,
+    /// Gradients to keep when they pass: `(output, place)`.
+    pub retain: Option<Box<Vec<(u32, Arc<Leaf>)>>>,
+}
+
+/// What a node does with the gradients of its outputs.
+pub enum Body {
+    /// Applies the rules of an op.
+    Op {
+        /// The op.
+        rule: &'static dyn Rule,
+        /// Its arguments that are not tensors.
+        attrs: Attrs,
+        /// Which operands are saved: bit `i` is input `i`, bit `OUTPUTS + j` output `j`.
+        mask: u64,
+        /// The saved operands, in the order of the bits.
+        saved: SmallVec<[Saved; 2]>,
+    },
+    /// Adds to a leaf's gradient.
+    Accumulate(Arc<Leaf>),
+    /// Calls a function of the user's.
+    Custom(Arc<dyn CustomFunction>),
+}
+
+/// The accumulator of a leaf.
+pub type Accumulator = Arc<Leaf>;
+
+/// The first bit of [`Body::Op`]'s mask that stands for an output.
+pub const OUTPUTS: u32 = 48;
+
+/// What the tape must know of an op.
+pub trait Rule: Sync {
+    /// Its name: `mul`.
+    fn name(&self) -> &'static str;
+    /// Its number, under which a storage notes it as a writer.
+    fn number(&self) -> u32;
+    /// The name of its node: `MulBackward0`.
+    fn node_name(&self) -> String;
+    /// The gradient of input `i`, of any shape and type that reduces to the input's; `None` is
+    /// zero.
+    fn vjp(&self, cx: &VjpCx, i: usize) -> Result<Option<Tensor>>;
+    /// Runs the op.
+    fn apply(&self, inputs: &[Operand], attrs: &Attrs) -> Result<Outputs>;
+}
+
+/// A function whose backward the user wrote.
+pub trait CustomFunction: Send + Sync {
+    /// The class's name.
+    fn name(&self) -> String;
+    /// The gradients of the inputs from those of the outputs.
+    fn backward(&self, node: &NodeRef, grads: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>>;
+    /// Drops what was saved.
+    fn release(&self);
+    /// For the host's garbage collector and for introspection.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What an op's rule sees during backward.
+pub struct VjpCx<'a> {
+    /// The node; `None` when a rule serves forward mode, where outputs carry their own history.
+    pub node: Option<&'a NodeRef>,
+    /// Its call site.
+    pub site: Site,
+    /// The op's name.
+    pub name: &'static str,
+    /// The op's arguments that are not tensors.
+    pub attrs: &'a Attrs,
+    /// The gradients of the outputs; `None` is zero.
+    pub grads: &'a [Option<Tensor>],
+    /// Which inputs need a gradient.
+    pub needs: u64,
+    /// The inputs, without their elements.
+    pub inputs: &'a [Meta],
+    /// The outputs, without their elements.
+    pub outputs: &'a [Meta],
+    /// Which operands are saved.
+    pub mask: u64,
+    /// The saved operands.
+    pub saved: &'a [Saved],
+    /// Which input's gradient is asked for.
+    pub arg: usize,
+}
+
+impl VjpCx<'_> {
+    /// The gradient of output 0.
+    ///
+    /// # Panics
+    /// When it is zero: ops with several outputs ask with [`VjpCx::grads`].
+    pub fn grad(&self) -> &Tensor {
+        self.grads[0]
+            .as_ref()
+            .expect("the only output of a node that runs has a gradient")
+    }
+
+    /// Whether input `i` needs a gradient.
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs >> i & 1 == 1
+    }
+
+    fn saved(&self, bit: u32) -> Result<Operand> {
+        assert!(
+            self.mask >> bit & 1 == 1,
+            "[{}] reads what it does not declare",
+            self.name
+        );
+        let slot = (self.mask & ((1u64 << bit) - 1)).count_ones() as usize;
+        match self.saved.get(slot) {
+            Some(Saved::Scalar(s)) => Ok(Operand::Scalar(*s)),
+            Some(Saved::None) => Ok(Operand::None),
+            Some(Saved::Tensor(t)) => {
+                Ok(Operand::Tensor(t.unpack(self.node, self.name, self.site)?))
+            }
+            None => unreachable!("a freed node does not run"),
+        }
+    }
+
+    /// Input `i`, which the rule declares to read.
+    pub fn input(&self, i: usize) -> Result<Operand> {
+        self.saved(i as u32)
+    }
+
+    /// Input `i`, which the rule declares to read and which is a tensor.
+    pub fn tensor(&self, i: usize) -> Result<Tensor> {
+        match self.saved(i as u32)? {
+            Operand::Tensor(t) => Ok(t),
+            Operand::Scalar(s) => Tensor::scalar(s, self.inputs[i].dtype, self.inputs[i].device),
+            Operand::None => Err(Error::runtime(format!(
+                "[{}] an absent input has no value",
+                self.name
+            ))),
+        }
+    }
+
+    /// Output `i`, which the rule declares to read.
+    pub fn output(&self, i: usize) -> Result<Tensor> {
+        match self.saved(OUTPUTS + i as u32)? {
+            Operand::Tensor(t) => Ok(t),
+            _ => unreachable!("outputs are tensors"),
+        }
+    }
+
+    /// The shape of input `i`.
+    pub fn shape(&self, i: usize) -> &Shape {
+        &self.inputs[i].shape
+    }
+}
+
+/// A weak handle: it names a node without keeping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NodeId {
+    index: u32,
+    stamp: u32,
+}
+
+/// A counted handle.
+pub struct NodeRef(NodeId);
+
+impl NodeId {
+    /// The node, if it is alive.
+    pub fn upgrade(self) -> Option<NodeRef> {
+        TAPE.try_retain(self.index, self.stamp)
+            .then_some(NodeRef(self))
+    }
+}
+
+impl NodeRef {
+    /// Records a node. `seq` is filled in here.
+    pub fn new(mut node: Node) -> Self {
+        node.seq = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (index, stamp) = TAPE.insert(node);
+        Self(NodeId { index, stamp })
+    }
+
+    /// The weak handle.
+    #[inline]
+    pub fn id(&self) -> NodeId {
+        self.0
+    }
+
+    /// The node's slot: unique among the nodes that are alive.
+    #[inline]
+    pub fn index(&self) -> u32 {
+        self.0.index
+    }
+
+    /// Reads or changes the node under its lock. `f` must not run ops, nor drop nodes or tensors.
+    #[inline]
+    pub fn with<R>(&self, f: impl FnOnce(&mut Node) -> R) -> R {
+        TAPE.with(self.0.index, f)
+    }
+
+    /// How many handles there are.
+    pub fn count(&self) -> u32 {
+        TAPE.count(self.0.index)
+    }
+
+    /// The node's name, as `grad_fn.name()` shows it.
+    pub fn name(&self) -> String {
+        let custom = match self.with(|n| match &n.body {
+            Body::Op { rule, .. } => Ok(rule.node_name()),
+            Body::Accumulate(_) => Ok("torch::autograd::AccumulateGrad".into()),
+            Body::Custom(f) => Err(f.clone()),
+        }) {
+            Ok(name) => return name,
+            Err(custom) => custom,
+        };
+        custom.name()
+    }
+
+    /// The leaf this node accumulates into, if it is an accumulator.
+    pub fn leaf(&self) -> Option<Arc<Leaf>> {
+        self.with(|n| match &n.body {
+            Body::Accumulate(leaf) => Some(leaf.clone()),
+            _ => None,
+        })
+    }
+}
+
+impl Clone for NodeRef {
+    #[inline]
+    fn clone(&self) -> Self {
+        TAPE.retain(self.0.index);
+        Self(self.0)
+    }
+}
+
+thread_local! {
+    static WORKLIST: RefCell<Worklist> = const { RefCell::new(Worklist { todo: Vec::new(), busy: false }) };
+}
+
+struct Worklist {
+    todo: Vec<u32>,
+    busy: bool,
+}
+
+impl Drop for NodeRef {
+    #[inline]
+    fn drop(&mut self) {
+        if TAPE.release(self.0.index) {
+            free(self.0.index);
+        }
+    }
+}
+
+/// See NOTE [Freeing].
+fn free(index: u32) {
+    let first = WORKLIST.try_with(|w| {
+        let mut w = w.borrow_mut();
+        w.todo.push(index);
+        !std::mem::replace(&mut w.busy, true)
+    });
+    match first {
+        Ok(false) => {}
+        Ok(true) => {
+            while let Some(index) = WORKLIST.with_borrow_mut(|w| {
+                let next = w.todo.pop();
+                w.busy = next.is_some();
+                next
+            }) {
+                drop(TAPE.take(index));
+            }
+        }
+        // The thread is ending and its worklist is gone: what is left is small.
+        Err(_) => drop(TAPE.take(index)),
+    }
+}

@@ -1,0 +1,76 @@
+//! Which line of the user's program made a node or a write.
+//!
+//! A host language registers how to find and how to describe a call site; without one, sites are
+//! unknown. Finding must be cheap, since it runs once a node; describing may be slow.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// An interned call site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Site(pub u32);
+
+/// How a host language finds and describes call sites.
+pub struct Provider {
+    /// The call site of the running op.
+    pub current: fn() -> Site,
+    /// `file:line` of a site.
+    pub describe: fn(Site) -> Option<String>,
+}
+
+static OP_NAMES: OnceLock<fn(u32) -> &'static str> = OnceLock::new();
+
+/// Registers how to name an op by its number.
+pub fn register_op_names(name: fn(u32) -> &'static str) {
+    let _ = OP_NAMES.set(name);
+}
+
+/// The name of op number `op`.
+pub fn op_name(op: u32) -> &'static str {
+    OP_NAMES.get().map_or("an op", |name| name(op))
+}
+
+static PROVIDER: OnceLock<Provider> = OnceLock::new();
+static ENABLED: AtomicBool = AtomicBool::new(true);
+
+/// Registers the host language's provider; the first one stays.
+pub fn register(provider: Provider) {
+    // A second interpreter in the same process would find the first one's provider: harmless.
+    let _ = PROVIDER.set(provider);
+}
+
+/// Switches provenance on (as it is from the start) or off.
+pub fn set_enabled(enabled: bool) {
+    ENABLED.store(enabled, Ordering::Relaxed);
+}
+
+impl Site {
+    /// The call site of the running op.
+    #[inline]
+    pub fn current() -> Site {
+        match PROVIDER.get() {
+            Some(p) if ENABLED.load(Ordering::Relaxed) => (p.current)(),
+            _ => Site(0),
+        }
+    }
+
+    /// ` at file:line`, or nothing when the site is unknown.
+    pub fn at(self) -> String {
+        if self.0 == 0 {
+            return String::new();
+        }
+        PROVIDER
+            .get()
+            .and_then(|p| (p.describe)(self))
+            .map_or_else(String::new, |s| format!(" at {s}"))
+    }
+
+    /// `file:line`, when the site is known.
+    pub fn describe(self) -> Option<String> {
+        if self.0 == 0 {
+            None
+        } else {
+            PROVIDER.get().and_then(|p| (p.describe)(self))
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! A tensor's place in the graph: its history, its gradient, its tangents.
+
+use super::view::ViewInfo;
+use super::{Tensor, WeakTensor};
+use crate::base::{Error, Result};
+use crate::tape::{Body, Edge, Meta, Node, NodeId, NodeRef, Site, mode};
+use parking_lot::Mutex;
+use smallvec::smallvec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Tangents by level, ascending; shared, since saved values keep them too.
+pub type Tangents = Option<Arc<Vec<(u32, Tensor)>>>;
+
+/// Autograd's part of a tensor. Tensors that take no part have none.
+#[derive(Default)]
+pub struct Autograd {
+    requires_grad: AtomicBool,
+    state: Mutex<State>,
+    pub(super) view: Option<ViewInfo>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Where a gradient of this tensor goes; `None` for leaves.
+    edge: Option<Edge>,
+    /// The storage's version that `edge` belongs to; only views can fall behind.
+    version: u32,
+    /// The place of `.grad`: of leaves that require grad and of tensors that retain it.
+    leaf: Option<Arc<Leaf>>,
+    /// Whether a tensor that is not a leaf keeps its gradient.
+    retains_grad: bool,
+    tangents: Tangents,
+}
+
+/// Where the gradient of a leaf (or of a tensor that retains it) is kept.
+pub struct Leaf {
+    grad: Mutex<Option<Tensor>>,
+    accumulator: Mutex<Option<NodeId>>,
+    owner: Mutex<WeakTensor>,
+    meta: Meta,
+}
+
+impl Leaf {
+    fn new(t: &Tensor) -> Arc<Self> {
+        Arc::new(Self {
+            grad: Mutex::new(None),
+            accumulator: Mutex::new(None),
+            owner: Mutex::new(t.downgrade()),
+            meta: t.meta(),
+        })
+    }
+
+    /// The gradient.
+    pub fn grad(&self) -> Option<Tensor> {
+        self.grad.lock().clone()
+    }
+
+    /// Replaces the gradient and returns the old one, to be dropped without the lock.
+    pub fn replace_grad(&self, grad: Option<Tensor>) -> Option<Tensor> {
+        std::mem::replace(&mut *self.grad.lock(), grad)
+    }
+
+    /// The tensor, if a handle is left: without one nobody can read the gradient.
+    pub fn owner(&self) -> Option<Tensor> {
+        self.owner.lock().upgrade()
+    }
+
+    /// The leaf's accumulator, made at its first use.
+    fn accumulator(self: &Arc<Self>) -> NodeRef {
+        let mut id = self.accumulator.lock();
+        if let Some(node) = id.and_then(NodeId::upgrade) {
+            return node;
+        }
+        let node = NodeRef::new(Node {
+            seq: 0,
+            body: Body::Accumulate(self.clone()),
+            edges: smallvec![],
+            inputs: smallvec![],
+            outputs: smallvec![self.meta.clone()],
+            site: Site::default(),
+            freed: None,
+            retain: None,
+        });
+        *id = Some(node.id());
+        node
+    }
+}
+
+impl Drop for Autograd {
+    fn drop(&mut self) {
+        // See NOTE [Who keeps whom alive]: the last handle is gone, so is the gradient.
+        if let Some(leaf) = &self.state.get_mut().leaf {
+            drop(leaf.replace_grad(None));
+        }
+    }
+}
+
+impl Tensor {
+    pub(super) fn autograd(&self) -> &Arc<Autograd> {
+        self.0.autograd.get_or_init(Arc::default)
+    }
+
+    pub(super) fn init_autograd(&self, view: Option<ViewInfo>) {
+        let state = Mutex::new(State {
+            version: self.storage().version(),
+            ..State::default()
+        });
+        let fresh = Autograd {
+            requires_grad: AtomicBool::new(false),
+            state,
+            view,
+        };
+        assert!(self.0.autograd.set(Arc::new(fresh)).is_ok(), "a new tensor");
+    }
+
+    /// This tensor's elements and layout under the autograd identity of `other`: what assigning
+    /// to `.data` makes of `other`.
+    pub fn with_autograd_of(&self, other: &Tensor) -> Tensor {
+        let t = self.alias(self.layout().clone());
+        let shared = other.autograd().clone();
+        if let Some(leaf) = &shared.state.lock().leaf {
+            *leaf.owner.lock() = t.downgrade();
+        }
+        assert!(t.0.autograd.set(shared).is_ok(), "a new tensor");
+        t
+    }
+
+    /// Whether gradients are computed for this tensor.
+    #[inline]
+    pub fn requires_grad(&self) -> bool {
+        match self.0.autograd.get() {
+            None => false,
+            Some(a) => match &a.view {
+                // A stale view takes after its base.
+                Some(v) if self.is_stale(a) => v.base.requires_grad(),
+                _ => a.requires_grad.load(Ordering::Relaxed),
+            },
+        }
+    }
+
+    /// Whether the elements were written since the view's edge was made. A view that was made a
+    /// leaf of its own has no such edge.
+    fn is_stale(&self, a: &Autograd) -> bool {
+        let state = a.state.lock();
+        let own_leaf = state.edge.is_none() && a.requires_grad.load(Ordering::Relaxed);
+        !own_leaf && state.version != self.storage().version()
+    }
+
+    /// Whether this was made by the user rather than by a recorded op.
+    pub fn is_leaf(&self) -> bool {
+        self.grad_fn().is_none()
+    }
+
+    /// Makes a leaf require, or not require, a gradient.
+    ///
+    /// # Errors
+    /// When the elements are not floating point, or the tensor is not a leaf.
+    pub fn set_requires_grad(&self, requires_grad: bool) -> Result<()> {
+        if requires_grad == self.requires_grad() {
+            return Ok(());
+        }
+        crate::ensure!(
+            !requires_grad || self.dtype().is_float(),
+            runtime,
+            "only Tensors of floating point dtype can require gradients, but this one is {}",
+            self.dtype()
+        );
+        crate::ensure!(
+            requires_grad || self.is_leaf(),
+            runtime,
+            "you can only change requires_grad flags of leaf variables. If you want to use a \
+             computed variable in a subgraph that doesn't require differentiation use \
+             var_no_grad = var.detach()."
+        );
+        crate::ensure!(
+            !(requires_grad && self.is_inference() && !mode::inference()),
+            runtime,
+            "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; \
+             clone() it first"
+        );
+        let a = self.autograd();
+        if requires_grad && !self.is_inference() {
+            let mut state = a.state.lock();
+            state.leaf.get_or_insert_with(|| Leaf::new(self));
+            state.version = self.storage().version();
+        }
+        a.requires_grad.store(requires_grad, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Where a gradient of this tensor goes; `None` when it needs none.
+    ///
+    /// # Errors
+    /// When this is a view whose history cannot be told any more.
+    #[inline]
+    pub fn grad_edge(&self) -> Result<Option<Edge>> {
+        let Some(a) = self.0.autograd.get() else {
+            return Ok(None);
+        };
+        if let Some(view) = &a.view {
+            if self.is_stale(a) {
+                let version = self.storage().version();
+                let edge = self.regenerate(view)?;
+                let mut state = a.state.lock();
+                state.version = version;
+                if let Some(edge) = edge {
+                    a.requires_grad.store(true, Ordering::Relaxed);
+                    let old = state.edge.replace(edge);
+                    drop(state);
+                    drop(old);
+                }
+            }
+        }
+        if !a.requires_grad.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let state = a.state.lock();
+        if let Some(edge) = &state.edge {
+            return Ok(Some(edge.clone()));
+        }
+        let leaf = state.leaf.clone();
+        drop(state);
+        Ok(leaf.map(|leaf| Edge {
+            node: leaf.accumulator(),
+            output: 0,
+        }))
+    }
+
+    /// The node that made this tensor; `None` for leaves.
+    pub fn grad_fn(&self) -> Option<Edge> {
+        let edge = self.grad_edge().ok().flatten()?;
+        if self.0.autograd.get()?.state.lock().edge.is_some() {
+            Some(edge)
+        } else {
+            None
+        }
+    }
+
+    /// Gives a new tensor its history.
+    #[must_use]
+    pub fn with_history(self, edge: Edge) -> Tensor {
+        self.set_history(Some(edge));
+        self
+    }
+
+    /// Replaces the history: what a recorded op does to its result, and a write in place to its
+    /// target.
+    pub fn set_history(&self, edge: Option<Edge>) {
+        let a = self.autograd();
+        let mut state = a.state.lock();
+        a.requires_grad.store(edge.is_some(), Ordering::Relaxed);
+        state.version = self.storage().version();
+        if state.retains_grad
+            && let (Some(edge), Some(leaf)) = (&edge, &state.leaf)
+        {
+            retain(edge, leaf);
+        } else if edge.is_some() {
+            state.leaf = None;
+        }
+        let old = std::mem::replace(&mut state.edge, edge);
+        drop(state);
+        drop(old);
+    }
+
+    /// The gradient that backward passes have accumulated.
+    pub fn grad(&self) -> Option<Tensor> {
+        let leaf = self.0.autograd.get()?.state.lock().leaf.clone();
+        leaf.and_then(|leaf| leaf.grad())
+    }
+
+    /// Replaces the gradient.
+    ///
+    /// # Errors
+    /// When the new gradient does not have this tensor's shape, type and device.
+    pub fn set_grad(&self, grad: Option<Tensor>) -> Result<()> {
+        if let Some(g) = &grad {
+            crate::ensure!(
+                g.shape() == self.shape(),
+                runtime,
+                "assigned grad has data of a different size: the tensor is {}, the gradient {}",
+                self.shape(),
+                g.shape()
+            );
+            crate::ensure!(
+                g.dtype() == self.dtype() && g.device() == self.device(),
+                runtime,
+                "assigned grad has data of a different type: the tensor is {} on {}, the gradient \
+                 {} on {}",
+                self.dtype(),
+                self.device(),
+                g.dtype(),
+                g.device()
+            );
+            crate::ensure!(
+                !g.same(self),
+                runtime,
+                "can't assign Variable as its own grad"
+            );
+        }
+        if grad.is_none() && self.0.autograd.get().is_none() {
+            return Ok(());
+        }
+        let leaf = self
+            .autograd()
+            .state
+            .lock()
+            .leaf
+            .get_or_insert_with(|| Leaf::new(self))
+            .clone();
+        drop(leaf.replace_grad(grad));
+        Ok(())
+    }
+
+    /// Keeps the gradient of a tensor that is not a leaf in [`Tensor::grad`].
+    ///
+    /// # Errors
+    /// When the tensor requires no gradient.
+    pub fn retain_grad(&self) -> Result<()> {
+        let Some(edge) = self.grad_edge()? else {
+            return Err(Error::runtime(
+                "can't retain_grad on Tensor that has requires_grad=False",
+            ));
+        };
+        let mut state = self.autograd().state.lock();
+        if state.edge.is_some() && !state.retains_grad {
+            state.retains_grad = true;
+            let leaf = state.leaf.get_or_insert_with(|| Leaf::new(self));
+            retain(&edge, leaf);
+        }
+        Ok(())
+    }
+
+    /// Whether this is not a leaf and keeps its gradient.
+    pub fn retains_grad(&self) -> bool {
+        self.0
+            .autograd
+            .get()
+            .is_some_and(|a| a.state.lock().retains_grad)
+    }
+
+    /// Cuts the tensor from its history in place.
+    ///
+    /// # Errors
+    /// When it is a view.
+    pub fn detach_(&self) -> Result<()> {
+        crate::ensure!(
+            self.view_info().is_none(),
+            runtime,
+            "Can't detach views in-place: use detach() instead. If you are using DistributedDataParallel \
+             or a split(), unbind() or chunk(), take detach() of the base first"
+        );
+        if self.0.autograd.get().is_some() {
+            self.set_history(None);
+            let mut state = self.autograd().state.lock();
+            state.retains_grad = false;
+            let old = state.leaf.take();
+            drop(state);
+            drop(old);
+        }
+        Ok(())
+    }
+
+    /// The tangents of the open levels. A view of a dual tensor shows its base's.
+    pub fn tangents(&self) -> Tangents {
+        if mode::open_levels() == 0 {
+            return None;
+        }
+        let autograd = self.0.autograd.get()?;
+        if let Some(view) = &autograd.view {
+            let replay = |(level, t): &(u32, Tensor)| {
+                (
+                    *level,
+                    view.chain
+                        .replay(t)
+                        .expect("a tangent has its tensor's shape"),
+                )
+            };
+            return Some(Arc::new(view.base.tangents()?.iter().map(replay).collect()));
+        }
+        let tangents = autograd.state.lock().tangents.clone()?;
+        if tangents.iter().all(|(level, _)| mode::is_open(*level)) {
+            return Some(tangents);
+        }
+        let open: Vec<_> = tangents
+            .iter()
+            .filter(|(l, _)| mode::is_open(*l))
+            .cloned()
+            .collect();
+        if open.is_empty() {
+            None
+        } else {
+            Some(Arc::new(open))
+        }
+    }
+
+    /// Replaces the tangents of all levels.
+    pub fn set_tangents(&self, tangents: Tangents) {
+        if tangents.is_none() && self.0.autograd.get().is_none() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.autograd().state.lock().tangents, tangents);
+        drop(old);
+    }
+
+    /// The tangent of one level.
+    pub fn tangent(&self, level: u32) -> Option<Tensor> {
+        self.tangents()?
+            .iter()
+            .find(|(l, _)| *l == level)
+            .map(|(_, t)| t.clone())
+    }
+
+    /// Sets, or with `None` removes, the tangent of one level.
+    pub fn set_tangent(&self, level: u32, tangent: Option<Tensor>) {
+        let mut all: Vec<_> = self.tangents().map_or_else(Vec::new, |t| t.to_vec());
+        all.retain(|(l, _)| *l != level);
+        all.extend(tangent.map(|t| (level, t)));
+        all.sort_by_key(|(l, _)| *l);
+        self.set_tangents(if all.is_empty() {
+            None
+        } else {
+            Some(Arc::new(all))
+        });
+    }
+
+    /// The same tensor, history included, with the tangents of levels below `level` only.
+    ///
+    /// # Errors
+    /// As [`Tensor::grad_edge`].
+    pub fn below(&self, level: u32) -> Result<Tensor> {
+        let Some(tangents) = self.tangents() else {
+            return Ok(self.clone());
+        };
+        if tangents.iter().all(|(l, _)| *l < level) {
+            return Ok(self.clone());
+        }
+        let t = self.alias(self.layout().clone());
+        if let Some(edge) = self.grad_edge()? {
+            t.set_history(Some(edge));
+        }
+        let kept: Vec<_> = tangents
+            .iter()
+            .filter(|(l, _)| *l < level)
+            .cloned()
+            .collect();
+        t.set_tangents(if kept.is_empty() {
+            None
+        } else {
+            Some(Arc::new(kept))
+        });
+        if self.is_tainted() {
+            t.set_tainted(true);
+        }
+        Ok(t)
+    }
+}
+
+fn retain(edge: &Edge, leaf: &Arc<Leaf>) {
+    edge.node.with(|n| {
+        n.retain
+            .get_or_insert_default()
+            .push((edge.output, leaf.clone()))
+    });
+}

@@ -1,0 +1,143 @@
+//! What a view remembers of its base.
+//!
+//! NOTE [Views]
+//! A view keeps its base, which is never a view itself, and the chain of view ops that led to it.
+//! Writing into the view rebases the base: the base's new history is the old one with the written
+//! region replaced (`view_scatter`). The base and every other view learn of it lazily: a view whose
+//! storage has a newer version than its history replays its chain on the base and takes the edge
+//! that comes out. Replaying moves no elements.
+
+use super::Tensor;
+use crate::base::{Attrs, Error, Layout, Result};
+use crate::tape::{Edge, GradMode, Rule};
+use std::sync::Arc;
+
+/// How a view came to be; decides whether it may be written in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// While recording, by an op with one output.
+    Recorded,
+    /// While not recording.
+    NoGrad,
+    /// By an op with several outputs, such as `split`.
+    MultiOutput,
+}
+
+/// See NOTE [Views].
+pub struct ViewInfo {
+    /// The tensor that owns the elements.
+    pub base: Tensor,
+    /// How to get from the base to the view.
+    pub chain: Arc<ViewStep>,
+    /// How it came to be.
+    pub creation: Creation,
+}
+
+/// One view op, and those before it.
+pub struct ViewStep {
+    before: Option<Arc<ViewStep>>,
+    rule: &'static dyn Rule,
+    attrs: Attrs,
+    output: usize,
+}
+
+impl ViewStep {
+    /// Output `output` of `rule`, applied after the steps of `before`.
+    pub fn new(
+        before: Option<Arc<ViewStep>>,
+        rule: &'static dyn Rule,
+        attrs: Attrs,
+        output: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            before,
+            rule,
+            attrs,
+            output,
+        })
+    }
+
+    /// Applies the chain to a tensor shaped like the base.
+    ///
+    /// # Errors
+    /// When `t` is not shaped like the base.
+    pub fn replay(&self, t: &Tensor) -> Result<Tensor> {
+        let mut steps = vec![self];
+        while let Some(before) = &steps[steps.len() - 1].before {
+            steps.push(before);
+        }
+        let mut t = t.clone();
+        for step in steps.into_iter().rev() {
+            t = step
+                .rule
+                .apply(&[t.into()], &step.attrs)?
+                .swap_remove(step.output);
+        }
+        Ok(t)
+    }
+}
+
+impl Drop for ViewStep {
+    fn drop(&mut self) {
+        // A loop, so that a long chain of views of views does not recurse.
+        let mut before = self.before.take();
+        while let Some(mut step) = before.and_then(Arc::into_inner) {
+            before = step.before.take();
+        }
+    }
+}
+
+impl Tensor {
+    /// What this view remembers of its base; `None` for a tensor that is not a view.
+    pub fn view_info(&self) -> Option<&ViewInfo> {
+        self.0.autograd.get().and_then(|a| a.view.as_ref())
+    }
+
+    /// A view of this tensor's elements: output `output` of `rule`.
+    pub fn make_view(
+        &self,
+        layout: Layout,
+        rule: &'static dyn Rule,
+        attrs: &Attrs,
+        output: usize,
+        creation: Creation,
+    ) -> Tensor {
+        let (base, before, creation) = match self.view_info() {
+            Some(v) => (
+                v.base.clone(),
+                Some(v.chain.clone()),
+                // A view of a view that must not be written must not be written either.
+                if v.creation == Creation::Recorded {
+                    creation
+                } else {
+                    v.creation
+                },
+            ),
+            None => (self.clone(), None, creation),
+        };
+        let chain = ViewStep::new(before, rule, attrs.clone(), output);
+        let t = self.alias(layout);
+        t.init_autograd(Some(ViewInfo {
+            base,
+            chain,
+            creation,
+        }));
+        t
+    }
+
+    /// The edge of a view whose base was written since: see NOTE [Views].
+    pub(super) fn regenerate(&self, view: &ViewInfo) -> Result<Option<Edge>> {
+        if !view.base.requires_grad() {
+            return Ok(None);
+        }
+        if view.creation == Creation::NoGrad {
+            return Err(Error::runtime(
+                "A view was created in no_grad mode and its base or another view of its base has \
+                 been modified inplace with grad mode enabled: whether the view takes part in the \
+                 gradient is ambiguous. Create the view outside no_grad, or clone() it inside",
+            ));
+        }
+        let _record = GradMode::set(true);
+        view.chain.replay(&view.base)?.grad_edge()
+    }
+}
