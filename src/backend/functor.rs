@@ -55,6 +55,14 @@ macro_rules! functors {
                 match self { $(Functor::$name => [$(stringify!($arg)),*].len(),)* }
             }
 
+            /// How many parameters it takes.
+            pub fn params(self) -> usize {
+                match self { $(Functor::$name => {
+                    const PARAMS: &[&str] = &[$($(stringify!($p)),*)?];
+                    PARAMS.len()
+                })* }
+            }
+
             pub(crate) fn blocks(self) -> &'static Blocks {
                 match self { $(
                     Functor::$name => {

@@ -8,7 +8,7 @@ use crate::tape::VjpCx;
 use crate::tensor::{Operand, Tensor};
 
 /// This family.
-pub static OPS: &[&OpDef] = &[&ADD, &MUL, &DIV];
+pub(super) static OPS: &[&OpDef] = &[&ADD, &MUL, &DIV];
 
 functions! {
     /// `x + alpha * y`.

@@ -4,7 +4,7 @@ use super::def::{Batch, Forms, Jvp, Kernel, OpDef, Promote};
 use crate::backend::Functor;
 
 /// This family.
-pub static OPS: &[&OpDef] = &[&EQ, &LT];
+pub(super) static OPS: &[&OpDef] = &[&EQ, &LT];
 
 functions! {
     /// Where `x == y`.

@@ -6,7 +6,7 @@ use crate::base::{DType, Device, Result};
 use crate::tensor::Tensor;
 
 /// This family.
-pub static OPS: &[&OpDef] = &[&CLONE, &CAST, &COPY];
+pub(super) static OPS: &[&OpDef] = &[&CLONE, &CAST, &COPY];
 
 functions! {
     /// A copy with elements of its own.

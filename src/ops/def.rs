@@ -12,6 +12,17 @@
 //!    stated in a comment. A zero cotangent stays zero wherever that is free.
 //! 5. `dispatch::run` is the one door.
 
+//! NOTE [Signatures]
+//! `(input, other: Tensor|Scalar, *dim: int[], keepdim: bool = False, *, dtype: dtype? = None)`.
+//! A parameter without a type is a tensor. Types: `Tensor`, `Tensor?`, `Tensor|Scalar`, `Tensor[]`
+//! (the last tensor parameter; a list, flattened into the inputs), `Scalar`, `int`, `float`,
+//! `bool`, `str`, `int[]` (an int stands for a list of one), `float[]`, `dtype`, `device`,
+//! `generator`, `any`, each with `?` where `None` is allowed. `*name: int[]` takes either one
+//! sequence or all remaining positional ints; a lone `*` makes what follows keyword-only. Tensor
+//! parameters become `Call::inputs`, the others `Call::attrs`, each in order. Everywhere, `axis`
+//! is accepted for `dim`, `keepdims` for `keepdim`, `out=` on functions, and the arguments of
+//! PyTorch that change nothing here (`layout`, `pin_memory`, `memory_format`, `non_blocking`).
+
 use crate::backend::{Backend, Functor};
 use crate::base::{Attrs, DType, Layout, Result, Shape};
 use crate::tape::{Outputs, VjpCx};
@@ -24,10 +35,14 @@ pub struct OpDef {
     pub name: &'static str,
     /// The docstring: what it does, shapes, dtypes, the formula, errors, an example.
     pub doc: &'static str,
-    /// The signatures, tried in order; see `py::signature` for the grammar.
+    /// The signatures, tried in order: see NOTE [Signatures].
     pub sig: &'static [&'static str],
+    /// Other names of the same op: `multiply` for `mul`.
+    pub aliases: &'static [&'static str],
     /// Which forms the op has in Python.
     pub forms: Forms,
+    /// What Python gets.
+    pub returns: Returns,
     /// Shapes and types of the outputs; validates before any work. Elementwise kernels, views and
     /// composites derive theirs from the kernel.
     pub meta: fn(&Call) -> Result<Specs>,
@@ -94,6 +109,19 @@ impl Forms {
         in_place: false,
         nn: false,
     };
+}
+
+/// What Python gets from an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returns {
+    /// A tensor.
+    One,
+    /// A tuple of tensors, of any length.
+    Tuple,
+    /// A named tuple: `values, indices`.
+    Named(&'static [&'static str]),
+    /// The one element of the result, as a Python number.
+    Item,
 }
 
 /// A gradient: what it reads, and its formula.
@@ -290,7 +318,9 @@ impl OpDef {
         name: "",
         doc: "",
         sig: &[],
+        aliases: &[],
         forms: Forms::BOTH,
+        returns: Returns::One,
         meta: super::meta::from_kernel,
         kernel: Kernel::Composite(|_| unreachable!()),
         grads: &[],

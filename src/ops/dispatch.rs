@@ -15,7 +15,7 @@ use super::{meta, table};
 use crate::backend::{self, Functor, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Scalar};
 use crate::tape::node::OUTPUTS;
-use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Saved, SavedTensor, Site, mode};
+use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, mode};
 use crate::tensor::{Creation, Operand, Tensor};
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};

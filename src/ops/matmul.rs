@@ -5,7 +5,7 @@ use super::transpose;
 use crate::ensure;
 
 /// This family.
-pub static OPS: &[&OpDef] = &[&MM];
+pub(super) static OPS: &[&OpDef] = &[&MM];
 
 functions! {
     /// The product of two matrices.

@@ -47,7 +47,9 @@ pub mod view;
 pub use arithmetic::*;
 pub use compare::*;
 pub use copy::*;
-pub use def::{Batch, Call, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Spec};
+pub use def::{
+    Batch, Call, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Returns, Spec,
+};
 pub use matmul::*;
 pub use pointwise::*;
 pub use reduce::*;

@@ -5,7 +5,7 @@ use super::{add, mul};
 use crate::backend::Functor;
 
 /// This family.
-pub static OPS: &[&OpDef] = &[&NEG, &EXP, &TANH, &SIN, &COS];
+pub(super) static OPS: &[&OpDef] = &[&NEG, &EXP, &TANH, &SIN, &COS];
 
 functions! {
     /// `-x`.

@@ -10,7 +10,7 @@ use crate::tensor::{Operand, Tensor};
 use smallvec::SmallVec;
 
 /// This family.
-pub static OPS: &[&OpDef] = &[&SUM];
+pub(super) static OPS: &[&OpDef] = &[&SUM];
 
 functions! {
     /// Sum over dimensions.

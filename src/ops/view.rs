@@ -3,13 +3,13 @@
 use super::def::{Batch, Forms, Jvp, Kernel, NOTHING, OpDef, grad, spec};
 use super::{contiguous, sum_dims};
 use crate::base::shape::wrap_dim;
-use crate::base::{Attrs, DType, Layout, Result, Shape};
+use crate::base::{Attrs, DType, Result, Shape};
 use crate::tensor::{Tensor, ViewStep};
 use crate::{bail, ensure};
 use smallvec::smallvec;
 
 /// This family.
-pub static OPS: &[&OpDef] = &[&VIEW, &EXPAND, &TRANSPOSE, &SELECT, &VIEW_SCATTER];
+pub(super) static OPS: &[&OpDef] = &[&VIEW, &EXPAND, &TRANSPOSE, &SELECT, &VIEW_SCATTER];
 
 functions! {
     /// Another shape over the same elements, when no copy is needed.
