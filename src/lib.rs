@@ -8,6 +8,8 @@ pub mod base;
 pub mod engine;
 pub mod memory;
 pub mod ops;
+#[cfg(feature = "python")]
+mod py;
 pub mod tape;
 pub mod tensor;
 pub use base::{DType, Device, Error, Result, Scalar};

@@ -181,46 +181,97 @@ fn jvp(
             }
         }
         Jvp::DoubleVjp => {
-            let _record = GradMode::set(true);
-            let cotangents = outs
-                .iter()
-                .map(|out| {
-                    if !out.dtype().is_float() {
-                        return Ok(None);
-                    }
-                    let v = Tensor::zeros(out.shape().clone(), out.dtype(), out.device())?;
-                    v.set_requires_grad(true)?;
-                    Ok(Some(v))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            let wanted: Vec<Tensor> = cotangents.iter().flatten().cloned().collect();
-            let (mut pulled, mut pushed) = (Vec::new(), Vec::new());
-            for &i in &active {
-                if let Some(g) = vjp(call, outs, &cotangents, i)?
-                    && g.requires_grad()
-                {
-                    pulled.push(ops::sum_to(&g, call.tensor(i).shape())?);
-                    pushed.push(tangents[i].clone());
-                }
-            }
-            if pulled.is_empty() {
-                return Ok(sums);
-            }
-            let how = Grads {
-                retain_graph: true,
-                create_graph: true,
-            };
-            let mut found = backward::grad(&pulled, &pushed, &wanted, true, how)?.into_iter();
-            for (sum, v) in sums.iter_mut().zip(&cotangents) {
-                *sum = if v.is_some() {
-                    found.next().flatten()
-                } else {
-                    None
+            return double_vjp(outs, &|cotangents| {
+                let pull = |&i: &usize| {
+                    let g = vjp(call, outs, cotangents, i)?;
+                    let g = g
+                        .map(|g| ops::sum_to(&g, call.tensor(i).shape()))
+                        .transpose()?;
+                    Ok((g, tangents[i].clone()))
                 };
-            }
+                active.iter().map(pull).collect()
+            });
         }
     }
     Ok(sums)
+}
+
+/// The gradients of some inputs for given cotangents, each with that input's tangent.
+type Pull<'a> = &'a dyn Fn(&[Option<Tensor>]) -> Result<Vec<(Option<Tensor>, Option<Tensor>)>>;
+
+/// `J t`, as the gradient of `(J^T v) . t` with respect to `v`: the vjp is linear in `v`.
+fn double_vjp(outs: &[Tensor], pull: Pull) -> Result<SmallVec<[Option<Tensor>; 1]>> {
+    let _record = GradMode::set(true);
+    let mut cotangents = Vec::with_capacity(outs.len());
+    for out in outs {
+        cotangents.push(if out.dtype().is_float() {
+            let v = Tensor::zeros(out.shape().clone(), out.dtype(), out.device())?;
+            v.set_requires_grad(true)?;
+            Some(v)
+        } else {
+            None
+        });
+    }
+    let (mut pulled, mut pushed) = (Vec::new(), Vec::new());
+    for (g, t) in pull(&cotangents)? {
+        if let (Some(g), Some(t)) = (g, t)
+            && g.requires_grad()
+        {
+            pushed.push(Some(ops::cast(&t, g.dtype())?));
+            pulled.push(g);
+        }
+    }
+    if pulled.is_empty() {
+        return Ok(outs.iter().map(|_| None).collect());
+    }
+    let wanted: Vec<Tensor> = cotangents.iter().flatten().cloned().collect();
+    let how = Grads {
+        retain_graph: true,
+        create_graph: true,
+    };
+    let mut found = backward::grad(&pulled, &pushed, &wanted, true, how)?.into_iter();
+    Ok(cotangents
+        .iter()
+        .map(|v| v.as_ref().and_then(|_| found.next().flatten()))
+        .collect())
+}
+
+/// Gives the outputs of a custom function their tangents, through its own backward.
+///
+/// # Errors
+/// When the backward fails, or is not differentiable.
+pub fn push_custom(
+    inputs: &[Tensor],
+    outs: &[Tensor],
+    backward: &dyn Fn(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>>,
+) -> Result<()> {
+    let mut levels: Vec<u32> = Vec::new();
+    for t in inputs {
+        levels.extend(
+            t.tangents()
+                .iter()
+                .flat_map(|t| t.iter().map(|(level, _)| *level)),
+        );
+    }
+    levels.sort_unstable();
+    levels.dedup();
+    for level in levels {
+        let results = double_vjp(outs, &|cotangents| {
+            let pair = |(g, x): (Option<Tensor>, &Tensor)| {
+                let g = g.map(|g| ops::expand(&g, x.shape())).transpose()?;
+                Ok((g, x.tangent(level)))
+            };
+            backward(cotangents)?
+                .into_iter()
+                .zip(inputs)
+                .map(pair)
+                .collect()
+        })?;
+        for (out, tangent) in outs.iter().zip(results) {
+            out.set_tangent(level, tangent);
+        }
+    }
+    Ok(())
 }
 
 fn added(sum: Option<Tensor>, t: Tensor) -> Result<Tensor> {

@@ -16,7 +16,7 @@ use crate::backend::{self, Functor, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Scalar};
 use crate::tape::node::OUTPUTS;
 use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, mode};
-use crate::tensor::{Creation, Operand, Tensor};
+use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};
 use std::sync::OnceLock;
@@ -321,35 +321,54 @@ fn refuse_tainted(call: &Call) -> Result<()> {
 /// # Errors
 /// As above; nothing is changed then.
 pub fn run_in_place(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<()> {
-    in_place(op, inputs, attrs).map_err(|e| e.in_op(&format!("{}_", op.name)))
+    run_overload_in_place(op, 0, inputs, attrs)
 }
 
-fn in_place(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<()> {
+/// As [`run_in_place`], by one of the op's signatures.
+///
+/// # Errors
+/// As [`run_in_place`].
+pub fn run_overload_in_place(
+    op: &'static OpDef,
+    overload: usize,
+    inputs: &[Operand],
+    attrs: &Attrs,
+) -> Result<()> {
     let call = Call {
         op,
         inputs,
         attrs,
-        overload: 0,
+        overload,
     };
+    in_place(&call).map_err(|e| e.in_op(&format!("{}_", op.name)))
+}
+
+fn in_place(call: &Call) -> Result<()> {
+    let &Call {
+        op,
+        inputs,
+        attrs,
+        overload,
+    } = call;
     let x = call.tensor(0);
     let recorded = mode::grad_enabled() && inputs.iter().any(Operand::requires_grad);
     check_writable(x, recorded)?;
     let Kernel::Map { f, promote } = op.kernel else {
         // Other kernels compute out of place, and the result is copied in.
-        let result = run1(op, inputs, attrs)?;
+        let result = run_overload(op, overload, inputs, attrs)?.swap_remove(0);
         check_result(x, &result.meta())?;
         return copy_(x, &result);
     };
     if mode::open_levels() > 0 && call.tensors().any(|t| t.tangents().is_some()) {
         if std::ptr::eq(op, &table::COPY) {
-            write(&call, f, promote, recorded)?;
+            write(call, f, promote, recorded)?;
             return push_forward_in_place(x, call.tensor(1));
         }
-        let result = run1(op, inputs, attrs)?;
+        let result = run_overload(op, overload, inputs, attrs)?.swap_remove(0);
         check_result(x, &result.meta())?;
         return copy_(x, &result);
     }
-    write(&call, f, promote, recorded)
+    write(call, f, promote, recorded)
 }
 
 /// `x.copy_(src)`, recorded.
@@ -486,13 +505,26 @@ fn detach_aliases(call: &Call) -> Result<SmallVec<[Operand; 3]>> {
 /// Records a write in place: see NOTE [Views].
 fn rebase(call: &Call, needs: u64, x: &Tensor, original: Option<&[Operand]>) -> Result<()> {
     let node = make_node(call, needs, std::slice::from_ref(x), original)?;
-    let written = Edge { node, output: 0 };
+    write_history(x, Edge { node, output: 0 })
+}
+
+/// The history of a tensor that was written in place, and of its base if it is a view.
+///
+/// # Errors
+/// When the base's own history cannot be told.
+pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
     let Some(view) = x.view_info() else {
         x.set_history(Some(written));
         return Ok(());
     };
     let base = &view.base;
-    let scatter: Attrs = [crate::base::Attr::Any(view.chain.clone())]
+    let Some(chain) = &view.chain else {
+        bail!(
+            runtime,
+            "a tensor that a custom function returned as it was must not be written"
+        )
+    };
+    let scatter: Attrs = [crate::base::Attr::Any(chain.clone())]
         .into_iter()
         .collect();
     let base_edge = base.grad_edge()?;
@@ -533,15 +565,14 @@ fn push_forward_in_place(x: &Tensor, src: &Tensor) -> Result<()> {
             None => zeros(x)?,
         };
         let t = match x.view_info() {
-            Some(view) => {
+            Some(ViewInfo {
+                chain: Some(chain), ..
+            }) => {
                 let base = target.tangent(level).map_or_else(|| zeros(target), Ok)?;
-                let chain: Attrs = [crate::base::Attr::Any(view.chain.clone())]
-                    .into_iter()
-                    .collect();
-                run1(&table::VIEW_SCATTER, &[base.into(), t.into()], &chain)?
+                super::view_scatter(&base, &t, chain)?
             }
             // The tangent must not share memory with the source's.
-            None => super::clone(&t)?,
+            _ => super::clone(&t)?,
         };
         target.set_tangent(level, Some(t));
     }
@@ -594,6 +625,13 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                  You can clarify your code by moving both the view and the inplace either both \
                  inside the no_grad block (if you don't want the inplace to be tracked) or both \
                  outside (if you want the inplace to be tracked)."
+            ),
+            Creation::Custom => bail!(
+                runtime,
+                "This view was created inside a custom Function (or because an input was returned \
+                 as-is) and is being modified inplace: the custom backward associated with the \
+                 custom Function would be overridden, leading to incorrect gradients. This behavior \
+                 is forbidden. You can fix this by cloning the output of the custom Function."
             ),
             Creation::MultiOutput => {
                 let name = x

@@ -237,6 +237,20 @@ impl Tensor {
         }
     }
 
+    /// The node of this tensor's history, when this handle is the only one that leads to it.
+    pub fn history_if_sole(&self) -> Option<NodeRef> {
+        let autograd = self.0.autograd.get()?;
+        if Arc::strong_count(autograd) != 1 {
+            return None;
+        }
+        autograd
+            .state
+            .try_lock()?
+            .edge
+            .as_ref()
+            .map(|e| e.node.clone())
+    }
+
     /// Gives a new tensor its history.
     #[must_use]
     pub fn with_history(self, edge: Edge) -> Tensor {
@@ -371,8 +385,7 @@ impl Tensor {
             let replay = |(level, t): &(u32, Tensor)| {
                 (
                     *level,
-                    view.chain
-                        .replay(t)
+                    view.replay(t)
                         .expect("a tangent has its tensor's shape"),
                 )
             };

@@ -21,14 +21,16 @@ pub enum Creation {
     NoGrad,
     /// By an op with several outputs, such as `split`.
     MultiOutput,
+    /// By a custom function, or an input of one returned as it is.
+    Custom,
 }
 
 /// See NOTE [Views].
 pub struct ViewInfo {
     /// The tensor that owns the elements.
     pub base: Tensor,
-    /// How to get from the base to the view.
-    pub chain: Arc<ViewStep>,
+    /// How to get from the base to the view; `None` when it is all of it.
+    pub chain: Option<Arc<ViewStep>>,
     /// How it came to be.
     pub creation: Creation,
 }
@@ -105,7 +107,7 @@ impl Tensor {
         let (base, before, creation) = match self.view_info() {
             Some(v) => (
                 v.base.clone(),
-                Some(v.chain.clone()),
+                v.chain.clone(),
                 // A view of a view that must not be written must not be written either.
                 if v.creation == Creation::Recorded {
                     creation
@@ -119,8 +121,23 @@ impl Tensor {
         let t = self.alias(layout);
         t.init_autograd(Some(ViewInfo {
             base,
-            chain,
+            chain: Some(chain),
             creation,
+        }));
+        t
+    }
+
+    /// A view of all elements that a custom function stands behind: it must not be written.
+    pub fn custom_view(&self) -> Tensor {
+        let (base, chain) = match self.view_info() {
+            Some(v) => (v.base.clone(), v.chain.clone()),
+            None => (self.clone(), None),
+        };
+        let t = self.alias(self.layout().clone());
+        t.init_autograd(Some(ViewInfo {
+            base,
+            chain,
+            creation: Creation::Custom,
         }));
         t
     }
@@ -137,7 +154,25 @@ impl Tensor {
                  gradient is ambiguous. Create the view outside no_grad, or clone() it inside",
             ));
         }
+        if view.creation == Creation::Custom {
+            return Err(Error::runtime(
+                "A view was returned by a custom Function and its base has been modified inplace: \
+                 the custom backward would be bypassed. clone() the output of the custom Function",
+            ));
+        }
         let _record = GradMode::set(true);
-        view.chain.replay(&view.base)?.grad_edge()
+        view.replay(&view.base)?.grad_edge()
+    }
+}
+
+impl ViewInfo {
+    /// The view of a tensor shaped like the base.
+    ///
+    /// # Errors
+    /// When `t` is not shaped like the base.
+    pub fn replay(&self, t: &Tensor) -> Result<Tensor> {
+        self.chain
+            .as_ref()
+            .map_or_else(|| Ok(t.clone()), |chain| chain.replay(t))
     }
 }

@@ -1,0 +1,36 @@
+//! The Python extension module `rustgrad._C`: the only place that names PyO3.
+//!
+//! Python call -> argument parsing from the op's own signature -> `ops::dispatch` -> wrapped result.
+
+mod autograd;
+mod convert;
+mod dtype;
+mod error;
+mod frame;
+mod function;
+mod index;
+mod modes;
+mod numpy;
+mod operators;
+mod ops;
+mod signature;
+mod tensor;
+
+use pyo3::prelude::*;
+
+/// The module.
+#[pymodule(gil_used = true)]
+#[pyo3(name = "_C")]
+fn module(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    frame::register(m.py())?;
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add_class::<tensor::PyTensor>()?;
+    m.add_class::<autograd::PyNode>()?;
+    dtype::register(m)?;
+    modes::register(m)?;
+    autograd::register(m)?;
+    function::register(m)?;
+    numpy::register(m)?;
+    ops::register(m)?;
+    tensor::register(m)
+}

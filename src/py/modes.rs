@@ -1,0 +1,67 @@
+//! The thread's modes, as Python's context managers set them.
+
+use crate::memory::pool;
+use crate::tape::{self, mode, provenance};
+use pyo3::prelude::*;
+
+#[pyfunction]
+fn is_grad_enabled() -> bool {
+    mode::grad_enabled()
+}
+
+#[pyfunction]
+fn set_grad_enabled(enabled: bool) {
+    mode::set_grad_enabled(enabled);
+}
+
+#[pyfunction]
+fn is_inference_mode_enabled() -> bool {
+    mode::inference()
+}
+
+#[pyfunction]
+fn set_inference_mode(enabled: bool) {
+    mode::set_inference(enabled);
+}
+
+/// Switches the call sites of nodes and writes on or off.
+#[pyfunction]
+fn set_provenance(enabled: bool) {
+    provenance::set_enabled(enabled);
+}
+
+/// How many nodes of the tape are alive.
+#[pyfunction]
+fn live_nodes() -> usize {
+    tape::live_nodes()
+}
+
+/// Bytes in buffers that tensors hold.
+#[pyfunction]
+fn live_bytes() -> usize {
+    pool::live_bytes()
+}
+
+/// Bytes in freed buffers that wait for reuse.
+#[pyfunction]
+fn cached_bytes() -> usize {
+    pool::cached_bytes()
+}
+
+/// Gives freed buffers back to the system.
+#[pyfunction]
+fn empty_cache() {
+    pool::empty_cache();
+}
+
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(is_grad_enabled, m)?)?;
+    m.add_function(wrap_pyfunction!(set_grad_enabled, m)?)?;
+    m.add_function(wrap_pyfunction!(is_inference_mode_enabled, m)?)?;
+    m.add_function(wrap_pyfunction!(set_inference_mode, m)?)?;
+    m.add_function(wrap_pyfunction!(set_provenance, m)?)?;
+    m.add_function(wrap_pyfunction!(live_nodes, m)?)?;
+    m.add_function(wrap_pyfunction!(live_bytes, m)?)?;
+    m.add_function(wrap_pyfunction!(cached_bytes, m)?)?;
+    m.add_function(wrap_pyfunction!(empty_cache, m)?)
+}

@@ -1,0 +1,643 @@
+//! The class `rustgrad.Tensor`: attributes and what is not an op.
+
+use super::autograd::PyNode;
+use super::convert;
+use super::dtype::{PyDType, PyDevice, device_of, dtype_object, dtype_of};
+use super::{index, numpy};
+use crate::base::{DType, Device, Scalar, Shape};
+use crate::engine::{self, Grads};
+use crate::ops;
+use crate::tape::Body;
+use crate::tensor::Tensor;
+use parking_lot::RwLock;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyList, PyTuple, PyType};
+
+/// An n-dimensional array that may be part of a recorded computation.
+///
+/// NOTE [Cells]
+/// The Python object holds its tensor in a cell, so that assigning to `.data` gives the same object
+/// other elements. Ops clone the handle out and hold no lock while they run.
+#[pyclass(name = "Tensor", module = "rustgrad", frozen, subclass, weakref, dict)]
+pub(super) struct PyTensor {
+    cell: RwLock<Tensor>,
+}
+
+impl From<Tensor> for PyTensor {
+    #[inline]
+    fn from(t: Tensor) -> Self {
+        Self {
+            cell: RwLock::new(t),
+        }
+    }
+}
+
+impl PyTensor {
+    /// The tensor.
+    #[inline]
+    pub(super) fn tensor(&self) -> Tensor {
+        self.cell.read().clone()
+    }
+
+    /// Gives the object another tensor.
+    pub(super) fn replace(&self, t: Tensor) {
+        let old = std::mem::replace(&mut *self.cell.write(), t);
+        drop(old);
+    }
+}
+
+/// The sizes as `rustgrad.Size`.
+pub(super) fn size<'py>(py: Python<'py>, shape: &Shape) -> PyResult<Bound<'py, PyAny>> {
+    static SIZE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = SIZE.import(py, "rustgrad._return_types", "Size")?;
+    class.call1((PyTuple::new(py, shape.iter())?,))
+}
+
+#[pymethods]
+impl PyTensor {
+    /// `Tensor(data)` or `Tensor(2, 3)`: PyTorch's legacy constructor, of the default dtype.
+    #[new]
+    #[pyo3(signature = (*args, device = None))]
+    fn new(args: &Bound<'_, PyTuple>, device: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let device = device.map_or(Ok(Device::Cpu), device_of)?;
+        let dtype = crate::base::dtype::default_dtype();
+        if args.len() == 1 {
+            let arg = args.get_item(0)?;
+            if let Ok(t) = arg.cast::<PyTensor>() {
+                return Ok(Self::from(t.get().tensor().detach()));
+            }
+            if arg.try_iter().is_ok() {
+                return Ok(Self::from(numpy::tensor_from(
+                    &arg,
+                    Some(dtype),
+                    Some(device),
+                )?));
+            }
+        }
+        let sizes = args
+            .iter()
+            .map(|a| a.extract())
+            .collect::<PyResult<Vec<i64>>>()?;
+        if let Some(n) = sizes.iter().find(|n| **n < 0) {
+            return Err(PyRuntimeError::new_err(format!(
+                "Trying to create tensor with negative dimension {n}: {sizes:?}"
+            )));
+        }
+        // `Tensor()` is a 1-d tensor without elements.
+        let shape: Shape = if sizes.is_empty() {
+            Shape::from([0])
+        } else {
+            sizes.iter().map(|&n| n as usize).collect()
+        };
+        Ok(Self::from(Tensor::empty(shape, dtype, device)?))
+    }
+
+    /// An instance of a subclass that shares `data`'s elements, as a new leaf.
+    #[staticmethod]
+    #[pyo3(signature = (cls, data, requires_grad = false))]
+    fn _make_subclass<'py>(
+        cls: &Bound<'py, PyType>,
+        data: &Bound<'py, PyTensor>,
+        requires_grad: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let new = cls.py().get_type::<PyTensor>().getattr("__new__")?;
+        let t = new.call1((cls, data))?;
+        if requires_grad {
+            t.cast::<PyTensor>()?
+                .get()
+                .tensor()
+                .set_requires_grad(true)?;
+        }
+        Ok(t)
+    }
+
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        size(py, self.tensor().shape())
+    }
+
+    /// The sizes, or the size of one dimension.
+    #[pyo3(signature = (dim = None))]
+    fn size<'py>(&self, py: Python<'py>, dim: Option<i64>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        match dim {
+            None => size(py, t.shape()),
+            Some(d) => {
+                let d = dim_of(d, &t)?;
+                Ok(t.shape()[d].into_pyobject(py)?.into_any())
+            }
+        }
+    }
+
+    /// The strides in elements, or the stride of one dimension.
+    #[pyo3(signature = (dim = None))]
+    fn stride<'py>(&self, py: Python<'py>, dim: Option<i64>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        match dim {
+            None => Ok(PyTuple::new(py, t.layout().strides.iter())?.into_any()),
+            Some(d) => {
+                let d = dim_of(d, &t)?;
+                Ok(t.layout().strides[d].into_pyobject(py)?.into_any())
+            }
+        }
+    }
+
+    /// The position of the first element in the storage, in elements.
+    fn storage_offset(&self) -> usize {
+        self.tensor().layout().offset
+    }
+
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.tensor().ndim()
+    }
+
+    /// The number of dimensions.
+    fn dim(&self) -> usize {
+        self.tensor().ndim()
+    }
+
+    /// The number of dimensions.
+    fn ndimension(&self) -> usize {
+        self.tensor().ndim()
+    }
+
+    /// The number of elements.
+    fn numel(&self) -> usize {
+        self.tensor().numel()
+    }
+
+    /// The number of elements.
+    fn nelement(&self) -> usize {
+        self.tensor().numel()
+    }
+
+    /// Bytes of one element.
+    fn element_size(&self) -> usize {
+        self.tensor().dtype().size()
+    }
+
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.tensor().dtype().size()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        let t = self.tensor();
+        t.numel() * t.dtype().size()
+    }
+
+    #[getter]
+    fn dtype<'py>(&self, py: Python<'py>) -> Bound<'py, PyDType> {
+        dtype_object(py, self.tensor().dtype()).clone()
+    }
+
+    #[getter]
+    fn device(&self) -> PyDevice {
+        PyDevice::new(self.tensor().device())
+    }
+
+    /// -1: the CPU has no number.
+    fn get_device(&self) -> i64 {
+        -1
+    }
+
+    #[getter]
+    fn is_cuda(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn is_quantized(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn is_meta(&self) -> bool {
+        self.tensor().device() == Device::Meta
+    }
+
+    /// Whether the elements lie densely in row-major order.
+    #[pyo3(signature = (memory_format = None))]
+    fn is_contiguous(&self, memory_format: Option<&Bound<'_, PyAny>>) -> bool {
+        let _ = memory_format;
+        self.tensor().is_contiguous()
+    }
+
+    fn is_floating_point(&self) -> bool {
+        self.tensor().dtype().is_float()
+    }
+
+    /// Always false: complex numbers are not supported.
+    fn is_complex(&self) -> bool {
+        false
+    }
+
+    fn is_signed(&self) -> bool {
+        !matches!(self.tensor().dtype(), DType::Bool | DType::U8)
+    }
+
+    fn is_inference(&self) -> bool {
+        self.tensor().is_inference()
+    }
+
+    /// Whether two objects are the same tensor over the same elements.
+    fn is_set_to(&self, tensor: &Bound<'_, PyTensor>) -> bool {
+        let (a, b) = (self.tensor(), tensor.get().tensor());
+        a.storage().same(b.storage()) && a.layout() == b.layout()
+    }
+
+    /// The address of the first element.
+    fn data_ptr(&self) -> usize {
+        let t = self.tensor();
+        if t.numel() == 0 || t.device() == Device::Meta {
+            return 0;
+        }
+        t.storage().as_ptr() as usize + t.layout().offset * t.dtype().size()
+    }
+
+    #[getter]
+    fn _version(&self) -> u32 {
+        self.tensor().storage().version()
+    }
+
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        self.tensor().requires_grad()
+    }
+
+    #[setter]
+    fn set_requires_grad(&self, requires_grad: bool) -> PyResult<()> {
+        Ok(self.tensor().set_requires_grad(requires_grad)?)
+    }
+
+    /// Makes a leaf require a gradient, or not; returns it.
+    #[pyo3(signature = (requires_grad = true))]
+    fn requires_grad_<'py>(
+        slf: &Bound<'py, Self>,
+        requires_grad: bool,
+    ) -> PyResult<Bound<'py, Self>> {
+        slf.get().tensor().set_requires_grad(requires_grad)?;
+        Ok(slf.clone())
+    }
+
+    #[getter]
+    fn is_leaf(&self) -> bool {
+        self.tensor().is_leaf()
+    }
+
+    #[getter]
+    fn grad_fn(&self) -> PyResult<Option<PyNode>> {
+        let t = self.tensor();
+        // A view whose history cannot be told raises here.
+        t.grad_edge()?;
+        Ok(t.grad_fn().map(|e| PyNode(e.node)))
+    }
+
+    #[getter]
+    fn output_nr(&self) -> u32 {
+        self.tensor().grad_fn().map_or(0, |e| e.output)
+    }
+
+    #[getter]
+    fn grad<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.tensor()
+            .grad()
+            .map(|g| convert::wrap(py, g))
+            .transpose()
+    }
+
+    #[setter]
+    fn set_grad(&self, grad: Option<&Bound<'_, PyTensor>>) -> PyResult<()> {
+        Ok(self.tensor().set_grad(grad.map(|g| g.get().tensor()))?)
+    }
+
+    #[deleter]
+    fn delete_grad(&self) -> PyResult<()> {
+        Ok(self.tensor().set_grad(None)?)
+    }
+
+    /// Keeps the gradient of a tensor that is not a leaf in `.grad`.
+    fn retain_grad(&self) -> PyResult<()> {
+        Ok(self.tensor().retain_grad()?)
+    }
+
+    #[getter]
+    fn retains_grad(&self) -> bool {
+        self.tensor().retains_grad()
+    }
+
+    /// The elements without history; writes are counted on both.
+    #[getter]
+    fn data<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        convert::wrap(py, self.tensor().detach())
+    }
+
+    #[setter]
+    fn set_data(&self, data: &Bound<'_, PyTensor>) -> PyResult<()> {
+        let (old, new) = (self.tensor(), data.get().tensor());
+        if old.requires_grad() && !new.dtype().is_float() {
+            return Err(PyRuntimeError::new_err(format!(
+                "data set to a tensor that requires gradients must be floating point, not {}",
+                new.dtype()
+            )));
+        }
+        self.replace(new.with_autograd_of(&old));
+        Ok(())
+    }
+
+    /// The elements without history; writes are counted on both.
+    fn detach<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        convert::wrap(py, self.tensor().detach())
+    }
+
+    /// Cuts the tensor from its history; returns it.
+    fn detach_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        slf.get().tensor().detach_()?;
+        Ok(slf.clone())
+    }
+
+    #[getter]
+    fn _base<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.tensor()
+            .view_info()
+            .map(|v| convert::wrap(py, v.base.clone()))
+            .transpose()
+    }
+
+    fn _is_view(&self) -> bool {
+        self.tensor().view_info().is_some()
+    }
+
+    /// Adds this tensor's gradients to `.grad` of the leaves it was computed from (or of
+    /// `inputs`). `gradient` is the cotangent; it may be left out for one element.
+    #[pyo3(signature = (gradient = None, retain_graph = None, create_graph = false, inputs = None))]
+    fn backward(
+        &self,
+        gradient: Option<&Bound<'_, PyTensor>>,
+        retain_graph: Option<bool>,
+        create_graph: bool,
+        inputs: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let how = Grads {
+            retain_graph: retain_graph.unwrap_or(create_graph),
+            create_graph,
+        };
+        let inputs = inputs.map(|i| convert::tensors(i, "inputs")).transpose()?;
+        let gradient = gradient.map(|g| g.get().tensor());
+        Ok(engine::backward(
+            &[self.tensor()],
+            &[gradient],
+            inputs.as_deref(),
+            how,
+        )?)
+    }
+
+    /// The one element as a Python number.
+    fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        convert::item(py, self.tensor().item()?)
+    }
+
+    /// The elements as nested lists of Python numbers.
+    fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        let values = t.to_vec()?;
+        nested(py, &values, t.shape())
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        let t = self.tensor();
+        t.shape()
+            .first()
+            .copied()
+            .ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let t = self.tensor();
+        if t.ndim() == 0 {
+            return Err(PyTypeError::new_err("iteration over a 0-d tensor"));
+        }
+        let rows = (0..t.shape()[0])
+            .map(|i| convert::wrap(py, ops::select(&t, 0i64, i)?))
+            .collect::<PyResult<Vec<_>>>()?;
+        Ok(PyList::new(py, rows)?.try_iter()?.into_any())
+    }
+
+    fn __getitem__<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        convert::wrap(slf.py(), index::get_item(&slf.get().tensor(), key)?)
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        index::set_item(&self.tensor(), key, value)
+    }
+
+    fn __contains__(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(value) = convert::operand(value)? else {
+            return Err(PyRuntimeError::new_err(format!(
+                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {}.",
+                value.get_type()
+            )));
+        };
+        Ok(ops::any(ops::eq(self.tensor(), value)?)?.item()?.as_bool())
+    }
+
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        slf.as_ptr() as isize >> 4
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        Ok(crate::tensor::format::repr(&self.tensor())?)
+    }
+
+    fn __format__(&self, spec: &Bound<'_, PyAny>) -> PyResult<String> {
+        let t = self.tensor();
+        if t.ndim() == 0 && t.device() != Device::Meta && spec.len()? > 0 {
+            let item = convert::item(spec.py(), t.item()?)?;
+            return item.call_method1("__format__", (spec,))?.extract();
+        }
+        self.__repr__()
+    }
+
+    /// A copy with elements and history of its own; only leaves can be copied deeply.
+    fn __deepcopy__<'py>(
+        slf: &Bound<'py, Self>,
+        memo: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let t = slf.get().tensor();
+        if !t.is_leaf() {
+            return Err(PyRuntimeError::new_err(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy \
+                 protocol at the moment; detach() this one, or clone() it",
+            ));
+        }
+        let key = slf.as_ptr() as usize;
+        if let Ok(done) = memo.get_item(key) {
+            return Ok(done);
+        }
+        let copy = ops::clone_data(&t)?;
+        copy.set_requires_grad(t.requires_grad())?;
+        if let Some(grad) = t.grad() {
+            copy.set_grad(Some(ops::clone_data(&grad)?))?;
+        }
+        let copy = convert::wrap(slf.py(), copy)?;
+        memo.set_item(key, &copy)?;
+        Ok(copy)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // NOTE [Garbage collection]: what a shared object owns is visited only through its sole
+        // owner, so that references are counted once; the graph is not walked.
+        let Some(tensor) = self.cell.try_read() else {
+            return Ok(());
+        };
+        if !tensor.is_sole_handle() {
+            return Ok(());
+        }
+        let Some(node) = tensor.history_if_sole() else {
+            return Ok(());
+        };
+        if node.count() != 2 {
+            return Ok(());
+        }
+        let function = node.with(|n| match &n.body {
+            Body::Custom(f) => Some(f.clone()),
+            _ => None,
+        });
+        if let Some(function) = function
+            && let Some(f) = function
+                .as_any()
+                .downcast_ref::<super::function::PyFunctionNode>()
+        {
+            visit.call(f.context())?;
+        }
+        Ok(())
+    }
+}
+
+fn dim_of(dim: i64, t: &Tensor) -> PyResult<usize> {
+    let d = crate::base::shape::wrap_dim(dim, t.ndim())?;
+    if t.ndim() == 0 {
+        return Err(pyo3::exceptions::PyIndexError::new_err(format!(
+            "Dimension specified as {dim} but tensor has no dimensions"
+        )));
+    }
+    Ok(d)
+}
+
+fn nested<'py>(py: Python<'py>, values: &[Scalar], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
+    let Some((&n, rest)) = shape.split_first() else {
+        return convert::item(py, values[0]);
+    };
+    let step = rest.iter().product::<usize>();
+    let rows = (0..n)
+        .map(|i| nested(py, &values[i * step..(i + 1) * step], rest))
+        .collect::<PyResult<Vec<_>>>()?;
+    Ok(PyList::new(py, rows)?.into_any())
+}
+
+/// A tensor of new elements from nested sequences, numbers, or anything with the buffer protocol.
+#[pyfunction]
+#[pyo3(signature = (data, *, dtype = None, device = None, requires_grad = false, pin_memory = false))]
+fn tensor<'py>(
+    data: &Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    device: Option<&Bound<'py, PyAny>>,
+    requires_grad: bool,
+    pin_memory: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let _ = pin_memory;
+    let dtype = dtype.map(dtype_of).transpose()?;
+    let device = device.map(device_of).transpose()?;
+    let t = numpy::tensor_from(data, dtype, device)?;
+    t.set_requires_grad(requires_grad)?;
+    convert::wrap(data.py(), t)
+}
+
+/// The same tensor (or the same memory, for arrays) where possible, else a copy.
+#[pyfunction]
+#[pyo3(signature = (data, dtype = None, device = None))]
+fn as_tensor<'py>(
+    data: &Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    device: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let dtype = dtype.map(dtype_of).transpose()?;
+    if let Ok(t) = data.cast::<PyTensor>() {
+        let t = t.get().tensor();
+        let same_device = device.map_or(Ok(true), |d| device_of(d).map(|d| d == t.device()))?;
+        if dtype.is_none_or(|d| d == t.dtype()) && same_device {
+            return Ok(data.clone());
+        }
+        return convert::wrap(data.py(), ops::cast(&t, dtype.unwrap_or(t.dtype()))?);
+    }
+    let device = device.map(device_of).transpose()?;
+    if let Some(t) = numpy::share(data)? {
+        return convert::wrap(data.py(), ops::cast(&t, dtype.unwrap_or(t.dtype()))?);
+    }
+    convert::wrap(data.py(), numpy::tensor_from(data, dtype, device)?)
+}
+
+/// Whether an object is a tensor.
+#[pyfunction]
+fn is_tensor(obj: &Bound<'_, PyAny>) -> bool {
+    obj.is_instance_of::<PyTensor>()
+}
+
+/// `tensor.to(...)`: the same tensor if type and device fit, else a copy. Used by the Python face.
+#[pyfunction]
+#[pyo3(signature = (tensor, dtype = None, device = None, copy = false))]
+fn to<'py>(
+    tensor: &Bound<'py, PyTensor>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    device: Option<&Bound<'py, PyAny>>,
+    copy: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let t = tensor.get().tensor();
+    let dtype = dtype.map(dtype_of).transpose()?.unwrap_or(t.dtype());
+    let device = device.map(device_of).transpose()?.unwrap_or(t.device());
+    if device != t.device() {
+        if device == Device::Meta {
+            return convert::wrap(
+                tensor.py(),
+                Tensor::empty(t.shape().clone(), dtype, device)?,
+            );
+        }
+        return Err(PyRuntimeError::new_err(
+            "Cannot copy out of meta tensor; no data! Create the tensor on the device instead",
+        ));
+    }
+    if dtype == t.dtype() {
+        if !copy {
+            return Ok(tensor.clone().into_any());
+        }
+        return convert::wrap(tensor.py(), ops::clone(&t)?);
+    }
+    convert::wrap(tensor.py(), ops::cast(&t, dtype)?)
+}
+
+/// Gives `tensor` the elements and history of `other`: in-place changes of shape.
+#[pyfunction]
+fn _replace(tensor: &Bound<'_, PyTensor>, other: &Bound<'_, PyTensor>) {
+    tensor.get().replace(other.get().tensor());
+}
+
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(tensor, m)?)?;
+    m.add_function(wrap_pyfunction!(as_tensor, m)?)?;
+    m.add_function(wrap_pyfunction!(is_tensor, m)?)?;
+    m.add_function(wrap_pyfunction!(to, m)?)?;
+    m.add_function(wrap_pyfunction!(_replace, m)?)
+}
