@@ -8,7 +8,6 @@ mod dtype;
 mod error;
 mod frame;
 mod function;
-mod index;
 mod modes;
 mod numpy;
 mod operators;
@@ -21,7 +20,7 @@ use pyo3::prelude::*;
 /// The module.
 #[pymodule(gil_used = true)]
 #[pyo3(name = "_C")]
-fn module(m: &Bound<'_, PyModule>) -> PyResult<()> {
+fn extension(m: &Bound<'_, PyModule>) -> PyResult<()> {
     frame::register(m.py())?;
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     m.add_class::<tensor::PyTensor>()?;

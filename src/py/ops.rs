@@ -133,7 +133,6 @@ impl PyOp {
         self.call(None, args, kwargs)
     }
 
-    #[pyo3(signature = (instance, owner = None))]
     fn __get__<'py>(
         slf: &Bound<'py, Self>,
         instance: &Bound<'py, PyAny>,

@@ -3,7 +3,7 @@
 use super::autograd::PyNode;
 use super::convert;
 use super::dtype::{PyDType, PyDevice, device_of, dtype_object, dtype_of};
-use super::{index, numpy};
+use super::numpy;
 use crate::base::{DType, Device, Scalar, Shape};
 use crate::engine::{self, Grads};
 use crate::ops;
@@ -196,8 +196,8 @@ impl PyTensor {
         dtype_object(py, self.tensor().dtype()).clone()
     }
 
-    #[getter]
-    fn device(&self) -> PyDevice {
+    #[getter(device)]
+    fn place(&self) -> PyDevice {
         PyDevice::new(self.tensor().device())
     }
 
@@ -431,27 +431,6 @@ impl PyTensor {
             .map(|i| convert::wrap(py, ops::select(&t, 0i64, i)?))
             .collect::<PyResult<Vec<_>>>()?;
         Ok(PyList::new(py, rows)?.try_iter()?.into_any())
-    }
-
-    fn __getitem__<'py>(
-        slf: &Bound<'py, Self>,
-        key: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        convert::wrap(slf.py(), index::get_item(&slf.get().tensor(), key)?)
-    }
-
-    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        index::set_item(&self.tensor(), key, value)
-    }
-
-    fn __contains__(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let Some(value) = convert::operand(value)? else {
-            return Err(PyRuntimeError::new_err(format!(
-                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {}.",
-                value.get_type()
-            )));
-        };
-        Ok(ops::any(ops::eq(self.tensor(), value)?)?.item()?.as_bool())
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> isize {

@@ -385,8 +385,7 @@ impl Tensor {
             let replay = |(level, t): &(u32, Tensor)| {
                 (
                     *level,
-                    view.replay(t)
-                        .expect("a tangent has its tensor's shape"),
+                    view.replay(t).expect("a tangent has its tensor's shape"),
                 )
             };
             return Some(Arc::new(view.base.tangents()?.iter().map(replay).collect()));

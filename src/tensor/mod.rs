@@ -2,6 +2,7 @@
 
 mod autograd;
 mod create;
+pub mod format;
 mod operand;
 mod view;
 

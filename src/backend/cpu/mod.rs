@@ -72,7 +72,14 @@ impl Backend for Cpu {
         index::gather(out, x, dim, index)
     }
 
-    fn scatter(&self, combine: Combine, out: View, dim: usize, index: View, src: View) -> Result<()> {
+    fn scatter(
+        &self,
+        combine: Combine,
+        out: View,
+        dim: usize,
+        index: View,
+        src: View,
+    ) -> Result<()> {
         index::scatter(combine, out, dim, index, src)
     }
 

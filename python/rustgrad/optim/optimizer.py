@@ -1,0 +1,298 @@
+"""What all optimisers share: parameter groups, state, saving and loading."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+import rustgrad as rg
+
+__all__ = ["Optimizer"]
+
+
+class _Required:
+    """Marks a default that every group must give itself."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+class Optimizer:
+    """Base class of all optimisers.
+
+    A subclass passes the defaults of its options to ``__init__`` and defines :meth:`step`.
+
+    Args:
+        params: tensors, (name, tensor) pairs, or dictionaries with a key ``"params"`` and
+            options that hold for that group only.
+        defaults: options of the groups that do not set them.
+
+    Attributes:
+        param_groups: one dictionary per group, with its ``"params"`` and options.
+        state: what the optimiser remembers of each parameter.
+        defaults: the ``defaults`` given.
+
+    Raises:
+        TypeError: ``params`` is a tensor, a set, or holds other things than tensors.
+        ValueError: there are no parameters, one is not a leaf, or one is in two groups.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> w = rg.nn.Parameter(rg.ones(2))
+        >>> optimizer = rg.optim.SGD([w], lr=0.5)
+        >>> w.sum().backward()
+        >>> optimizer.step()
+        >>> w.tolist()
+        [0.5, 0.5]
+    """
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        if isinstance(params, rg.Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or "
+                f"dicts, but got {type(params).__name__}"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[rg.Tensor, Any] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for index, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {index}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group, for example when a frozen layer is to be trained from now on.
+
+        Args:
+            param_group: a dictionary with a key ``"params"`` and options.
+
+        Raises:
+            TypeError: the group is not a dictionary, or its params not tensors in an order.
+            ValueError: a parameter is not a leaf or in another group already, or an option
+                without default is missing.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        group = dict(param_group)
+        group.update(_read_params(group["params"]))
+        for param in group["params"]:
+            if not isinstance(param, rg.Tensor):
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {type(param)}"
+                )
+            if not self.defaults.get("differentiable") and not param.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in group:
+                raise ValueError(
+                    "parameter group didn't specify a value of required optimization parameter "
+                    f"{name}"
+                )
+            group.setdefault(name, default)
+        ids = [id(param) for param in group["params"]]
+        if len(ids) != len(set(ids)):
+            import warnings
+
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this "
+                "will cause an error",
+                stacklevel=3,
+            )
+        for other in self.param_groups:
+            if not set(ids).isdisjoint(id(param) for param in other["params"]):
+                raise ValueError("some parameters appear in more than one parameter group")
+            if ("param_names" in other) != ("param_names" in group):
+                raise ValueError(
+                    "all optimizer param groups should be with/without names. cannot add param "
+                    f"group with{'' if 'param_names' in group else 'out'} names to the optimizer"
+                )
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clears the gradients of all parameters.
+
+        Args:
+            set_to_none: drop them rather than fill them with zeros. Default: ``True``.
+        """
+        for group in self.param_groups:
+            for param in group["params"]:
+                grad = param.grad
+                if grad is None:
+                    continue
+                if set_to_none:
+                    param.grad = None
+                else:
+                    if grad.grad_fn is not None:
+                        grad.detach_()
+                    else:
+                        grad.requires_grad_(False)
+                    grad.zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Changes the parameters once.
+
+        Args:
+            closure: computes the loss, and its gradients, anew.
+
+        Returns:
+            What ``closure`` returned, or ``None``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define step()")
+
+    @staticmethod
+    def _evaluate(closure: Callable[[], Any] | None) -> Any:
+        if closure is None:
+            return None
+        with rg.enable_grad():
+            return closure()
+
+    # Saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state and the options.
+
+        Returns:
+            ``"state"``, from the number of a parameter to what is remembered of it, and
+            ``"param_groups"``, the groups with numbers in place of parameters. The tensors
+            share memory with the optimiser.
+        """
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            packed = {key: value for key, value in group.items() if key != "params"}
+            packed["params"] = [
+                numbers.setdefault(id(param), len(numbers)) for param in group["params"]
+            ]
+            groups.append(packed)
+        state = {
+            (numbers[id(key)] if isinstance(key, rg.Tensor) else key): value
+            for key, value in self.state.items()
+        }
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what :meth:`state_dict` returned; ``state_dict`` is not changed.
+
+        Parameters are matched by their order. Tensors are copied, and converted to the dtype
+        and device of their parameter.
+
+        Raises:
+            ValueError: the groups, or their numbers of parameters, differ; nothing is changed
+                then.
+        """
+        saved_groups = state_dict["param_groups"]
+        groups = self.param_groups
+        if len(groups) != len(saved_groups):
+            raise ValueError(
+                "loaded state dict has a different number of parameter groups: "
+                f"{len(saved_groups)}, the optimizer has {len(groups)}"
+            )
+        for index, (group, saved) in enumerate(zip(groups, saved_groups, strict=True)):
+            if len(group["params"]) != len(saved["params"]):
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of "
+                    f"optimizer's group: group {index} has {len(saved['params'])} parameters, "
+                    f"the optimizer's has {len(group['params'])}"
+                )
+        params = dict(
+            zip(
+                chain.from_iterable(saved["params"] for saved in saved_groups),
+                chain.from_iterable(group["params"] for group in groups),
+                strict=True,
+            )
+        )
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for number, value in state_dict["state"].items():
+            if number in params:
+                state[params[number]] = _like_param(params[number], value)
+            else:
+                state[number] = value
+        loaded_groups = []
+        for group, saved in zip(groups, saved_groups, strict=True):
+            loaded = deepcopy({key: value for key, value in saved.items() if key != "params"})
+            loaded["params"] = group["params"]
+            # The names say what is optimised here, not what the file was made from.
+            if "param_names" in group:
+                loaded["param_names"] = group["param_names"]
+            loaded_groups.append(loaded)
+        self.__setstate__({"state": state, "param_groups": loaded_groups})
+
+
+def _read_params(params: Any) -> dict[str, list[Any]]:
+    """The parameters in a list and, if they came with names, the names."""
+    if isinstance(params, rg.Tensor):
+        return {"params": [params]}
+    if isinstance(params, (set, frozenset)):
+        raise TypeError(
+            "optimizer parameters need to be organized in ordered collections, but the ordering "
+            "of tensors in sets will change between runs. Please use a list instead."
+        )
+    params = list(params)
+    named = [isinstance(param, tuple) for param in params]
+    if not any(named):
+        return {"params": params}
+    if not all(named):
+        raise ValueError(
+            "all optimizer params should be with/without names. Some param names are missing"
+        )
+    return {
+        "params": [param for _, param in params],
+        "param_names": [name for name, _ in params],
+    }
+
+
+def _like_param(param: rg.Tensor, value: Any, key: str | None = None) -> Any:
+    """Copies loaded state, with its tensors as the parameter's."""
+    if isinstance(value, rg.Tensor):
+        value = value.detach()
+        # A count of steps stays exact and is read by the host.
+        if key != "step":
+            dtype = param.dtype if param.is_floating_point() else value.dtype
+            value = value.to(device=param.device, dtype=dtype)
+        return value.clone()
+    if isinstance(value, dict):
+        return {name: _like_param(param, entry, name) for name, entry in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return type(value)(_like_param(param, entry) for entry in value)
+    return value
+
+
+def check_hints(foreach: bool | None, fused: bool | None, differentiable: bool) -> None:
+    """Refuses combinations of performance hints that PyTorch refuses."""
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def check_option(name: str, value: Any, limit: float | None = None) -> None:
+    """Refuses options that are negative, or not below ``limit``."""
+    if not value >= 0.0 or (limit is not None and not value < limit):
+        raise ValueError(f"Invalid {name}: {value}")
+
+
+def scalar(value: Any) -> Any:
+    """A one-element tensor's value as a number; numbers as they are."""
+    return value.item() if isinstance(value, rg.Tensor) else value

@@ -1,0 +1,81 @@
+"""Handles through which a registered hook is taken back."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+__all__ = ["RemovableHandle"]
+
+_next_id = count()
+
+
+class RemovableHandle:
+    """Takes a hook out of the dictionaries it was registered in.
+
+    Usable as a context manager: the hook lives until the block is left.
+
+    Args:
+        hooks_dict: the dictionary that maps the handle's ``id`` to the hook.
+        extra_dict: dictionaries with flags for the same ``id``, cleaned up together with it.
+
+    Example:
+        >>> from collections import OrderedDict
+        >>> hooks = OrderedDict()
+        >>> handle = RemovableHandle(hooks)
+        >>> hooks[handle.id] = print
+        >>> handle.remove()
+        >>> len(hooks)
+        0
+    """
+
+    __slots__ = ("id", "_hooks", "_extra", "__weakref__")
+
+    def __init__(
+        self,
+        hooks_dict: OrderedDict[int, Any],
+        *,
+        extra_dict: OrderedDict[int, Any] | list[OrderedDict[int, Any]] | None = None,
+    ) -> None:
+        if extra_dict is None:
+            extra_dict = []
+        elif not isinstance(extra_dict, list):
+            extra_dict = [extra_dict]
+        # Weak, so that a handle someone keeps does not keep the whole module alive.
+        self._hooks = weakref.ref(hooks_dict)
+        self._extra = tuple(weakref.ref(extra) for extra in extra_dict)
+        self.id = next(_next_id)
+
+    def remove(self) -> None:
+        """Removes the hook; does nothing if it is gone already."""
+        for reference in (self._hooks, *self._extra):
+            hooks = reference()
+            if hooks is not None:
+                hooks.pop(self.id, None)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (self._hooks(), self.id, tuple(ref() for ref in self._extra))
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        global _next_id
+        hooks, self.id, extra = state
+        self._hooks = weakref.ref(OrderedDict() if hooks is None else hooks)
+        self._extra = tuple(weakref.ref(OrderedDict() if d is None else d) for d in extra)
+        # Hooks registered from now on must not collide with the restored id.
+        _next_id = count(max(next(_next_id), self.id + 1))
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.remove()
+
+
+def register(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
+    """Adds ``hook`` at the end of ``hooks`` and returns the handle that removes it."""
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
