@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 const BLOCK: usize = 512;
 
 /// A type that functors compute in.
-trait ComputeType: Copy + Default + 'static {
+pub(super) trait ComputeType: Copy + Default + 'static {
     const DTYPE: DType;
     fn of(s: Scalar) -> Self;
     fn block(f: Functor) -> Option<Block<Self>>;
@@ -41,7 +41,7 @@ compute_type!(f64, F64, as_f64);
 compute_type!(i64, I64, as_i64);
 
 /// Loading a stored `S` as a computed `Self`, and storing it back.
-trait Cast<S> {
+pub(super) trait Cast<S> {
     fn load(s: S) -> Self;
     fn store(self) -> S;
 }
@@ -251,7 +251,7 @@ impl<C: ComputeType + AllCasts> Step<'_, C> {
 }
 
 /// Every cast that a compute type needs.
-trait AllCasts:
+pub(super) trait AllCasts:
     Cast<bool>
     + Cast<u8>
     + Cast<i8>
@@ -306,7 +306,7 @@ unsafe fn load<C: ComputeType + AllCasts>(
 ///
 /// # Safety
 /// The elements lie within the view's storage; `from` holds `n`.
-unsafe fn store<C: ComputeType + AllCasts>(
+pub(super) unsafe fn store<C: ComputeType + AllCasts>(
     v: &View,
     start: usize,
     stride: usize,
