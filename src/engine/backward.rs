@@ -6,11 +6,10 @@
 //! A leaf's accumulator is numbered just before its first consumer, so it runs as soon as its last
 //! contribution is in.
 
-use crate::base::{Error, Result};
+use crate::base::{Attrs, Error, Result};
 use crate::ops::{self, dispatch};
-use crate::tape::{
-    Body, Edge, GradMode, Meta, Node, NodeRef, Saved, Site, VjpCx, node::CustomFunction,
-};
+use crate::tape::node::CustomFunction;
+use crate::tape::{Body, Edge, GradMode, Meta, Node, NodeRef, Rule, Saved, Site, VjpCx};
 use crate::tensor::{Leaf, Operand, Tensor};
 use crate::{bail, ensure};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -182,19 +181,29 @@ struct Walk {
     site: Site,
 }
 
-/// What a visit needs of a node, copied out so that no lock is held while rules run.
-enum Visit {
+/// What a visit needs of a node, copied (or taken) out, so that no lock is held while rules run.
+struct Step {
+    edges: SmallVec<[Option<Edge>; 2]>,
+    inputs: SmallVec<[Option<Meta>; 2]>,
+    outputs: SmallVec<[Meta; 1]>,
+    site: Site,
+    work: Work,
+}
+
+/// What a node does.
+enum Work {
+    /// Nothing below it is wanted.
+    Nothing,
     Op {
-        rule: &'static dyn crate::tape::Rule,
-        attrs: crate::base::Attrs,
+        rule: &'static dyn Rule,
+        attrs: Attrs,
         mask: u64,
         saved: SmallVec<[Saved; 2]>,
-        outputs: SmallVec<[Meta; 1]>,
-        site: Site,
     },
     Accumulate(Arc<Leaf>),
-    Custom(Arc<dyn CustomFunction>, Site),
-    Freed(Site, Site),
+    Custom(Arc<dyn CustomFunction>),
+    /// Its saved values are gone: where they were freed.
+    Freed(Site),
 }
 
 impl Walk {
@@ -261,143 +270,174 @@ impl Walk {
     }
 
     fn visit(&mut self, Pending { node, grads }: Pending) -> Result<()> {
-        if let Some((_, places)) = &self.wanted {
-            for (output, grad) in grads.iter().enumerate() {
-                for &i in places
-                    .get(&(node.index(), output as u32))
-                    .into_iter()
-                    .flatten()
-                {
-                    self.found[i].clone_from(grad);
-                }
-            }
-        }
+        self.capture(&node, &grads);
         if node.with(|n| n.retain.is_some()) {
             retain(&node, &grads)?;
         }
-        let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
-        let mut inputs: SmallVec<[Meta; 2]> = SmallVec::new();
-        node.with(|n| {
-            edges.extend(n.edges.iter().cloned());
-            inputs.extend(n.inputs.iter().cloned());
-        });
-        if let Some((on_path, places)) = &self.wanted {
-            for edge in &mut edges {
-                let wanted = edge.as_ref().is_some_and(|e| {
-                    on_path.contains(&e.node.index())
-                        || places.contains_key(&(e.node.index(), e.output))
-                });
-                if !wanted {
-                    *edge = None;
-                }
-            }
-        }
-        let keep = self.how.retain_graph;
-        match node.with(|n| visit_of(n, keep)) {
-            Visit::Accumulate(leaf) => match grads.into_iter().next().flatten() {
-                Some(grad) if self.wanted.is_none() => accumulate(&leaf, grad),
-                _ => Ok(()),
+        let step = node.with(|n| self.step(n));
+        match &step.work {
+            Work::Nothing => Ok(()),
+            Work::Accumulate(leaf) => match grads.into_iter().next().flatten() {
+                Some(grad) => accumulate(leaf, grad),
+                None => Ok(()),
             },
-            _ if edges.iter().all(Option::is_none) => Ok(()),
-            Visit::Freed(site, freed) => Err(freed_error(&node, site, freed)),
-            Visit::Op {
-                rule,
-                attrs,
-                mask,
-                saved,
-                outputs,
-                site,
-            } => {
-                let needs = needs(&edges);
-                let mut cx = VjpCx {
-                    node: Some(&node),
-                    site,
-                    name: rule.name(),
-                    attrs: &attrs,
-                    grads: &grads,
-                    needs,
-                    inputs: &inputs,
-                    outputs: &outputs,
-                    mask,
-                    saved: &saved,
-                    arg: 0,
-                };
-                let mut failed = None;
-                for (i, edge) in edges.iter().enumerate() {
-                    let Some(edge) = edge else { continue };
-                    cx.arg = i;
-                    let result = rule
-                        .vjp(&cx, i)
-                        .and_then(|g| g.map(|g| reduced(g, &inputs[i])).transpose())
-                        .and_then(|g| g.map_or(Ok(()), |g| self.push(edge, g)));
-                    if let Err(e) = result {
-                        failed = Some(e);
-                        break;
-                    }
+            Work::Freed(freed) => Err(freed_error(&node, step.site, *freed)),
+            Work::Custom(function) => {
+                let results = function.backward(&node, &grads)?;
+                for (i, g) in results.into_iter().enumerate() {
+                    self.pass_on(&step, i, g)?;
                 }
-                if let Some(e) = failed {
-                    // The values that were taken go back: the caller may mend and try again.
-                    if !keep {
-                        node.with(|n| {
-                            n.freed = None;
-                            if let Body::Op { saved: place, .. } = &mut n.body {
-                                *place = saved;
-                            }
-                        });
-                    }
-                    return Err(e.in_op(&format!("backward of {}{}", rule.name(), site.at())));
-                }
-                if !keep && mask != 0 {
-                    let site = self.site;
-                    node.with(|n| n.freed = Some(site));
+                if !self.how.retain_graph {
+                    function.release();
+                    self.mark_freed(&node);
                 }
                 Ok(())
             }
-            Visit::Custom(function, _) => {
-                let results = function.backward(&node, &grads)?;
-                for ((edge, meta), g) in edges.iter().zip(&inputs).zip(results) {
-                    if let (Some(edge), Some(g)) = (edge, g) {
-                        self.push(edge, reduced(g, meta)?)?;
-                    }
+            Work::Op { rule, mask, .. } => {
+                let (rule, mask) = (*rule, *mask);
+                if let Err(e) = self.apply_rules(&node, &step, &grads) {
+                    self.put_back(&node, step);
+                    return Err(e.in_op(&format!("backward of {}", rule.name())));
                 }
-                if !keep {
-                    function.release();
-                    let site = self.site;
-                    node.with(|n| n.freed = Some(site));
+                if !self.how.retain_graph && mask != 0 {
+                    self.mark_freed(&node);
                 }
                 Ok(())
             }
         }
     }
-}
 
-/// Copies (or, when the graph is not kept, takes) what a visit needs.
-fn visit_of(n: &mut Node, keep: bool) -> Visit {
-    let site = n.site;
-    match &mut n.body {
-        Body::Op { mask, .. } if *mask != 0 && n.freed.is_some() => {
-            Visit::Freed(site, n.freed.unwrap_or_default())
+    /// Copies out what a visit needs; values saved for a graph that is not kept are taken.
+    fn step(&self, n: &mut Node) -> Step {
+        let wanted = |edge: &Edge| match &self.wanted {
+            None => true,
+            Some((on_path, places)) => {
+                let index = edge.node.index();
+                on_path.contains(&index) || places.contains_key(&(index, edge.output))
+            }
+        };
+        let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
+        for edge in &n.edges {
+            edges.push(edge.as_ref().filter(|e| wanted(e)).cloned());
         }
-        Body::Op {
+        let idle = edges.iter().all(Option::is_none);
+        let work = match (&mut n.body, n.freed) {
+            (Body::Accumulate(leaf), _) if self.wanted.is_none() => Work::Accumulate(leaf.clone()),
+            (Body::Accumulate(_), _) => Work::Nothing,
+            // A delayed error has no edges, but it must be met.
+            (Body::Custom(f), None) if !idle || n.edges.is_empty() => Work::Custom(f.clone()),
+            _ if idle => Work::Nothing,
+            (_, Some(freed)) => Work::Freed(freed),
+            (Body::Custom(f), None) => Work::Custom(f.clone()),
+            (
+                Body::Op {
+                    rule,
+                    attrs,
+                    mask,
+                    saved,
+                },
+                None,
+            ) => Work::Op {
+                rule: *rule,
+                attrs: attrs.clone(),
+                mask: *mask,
+                saved: if self.how.retain_graph {
+                    saved.clone()
+                } else {
+                    std::mem::take(saved)
+                },
+            },
+        };
+        Step {
+            edges,
+            inputs: n.inputs.iter().cloned().collect(),
+            outputs: n.outputs.iter().cloned().collect(),
+            site: n.site,
+            work,
+        }
+    }
+
+    /// Notes the gradients of targets.
+    fn capture(&mut self, node: &NodeRef, grads: &[Grad]) {
+        let Some((_, places)) = &self.wanted else {
+            return;
+        };
+        for (output, grad) in grads.iter().enumerate() {
+            for &i in places
+                .get(&(node.index(), output as u32))
+                .into_iter()
+                .flatten()
+            {
+                self.found[i].clone_from(grad);
+            }
+        }
+    }
+
+    /// Runs the rule of every input that needs a gradient.
+    fn apply_rules(&mut self, node: &NodeRef, step: &Step, grads: &[Grad]) -> Result<()> {
+        let Work::Op {
             rule,
             attrs,
             mask,
             saved,
-        } => Visit::Op {
-            rule: *rule,
-            attrs: attrs.clone(),
+        } = &step.work
+        else {
+            unreachable!("called for ops");
+        };
+        let mut needs = 0;
+        for (i, edge) in step.edges.iter().enumerate() {
+            if edge.is_some() {
+                needs |= 1 << i.min(63);
+            }
+        }
+        let mut cx = VjpCx {
+            node: Some(node),
+            site: step.site,
+            name: rule.name(),
+            attrs,
+            grads,
+            needs,
+            inputs: &step.inputs,
+            outputs: &step.outputs,
             mask: *mask,
-            saved: if keep {
-                saved.clone()
-            } else {
-                std::mem::take(saved)
-            },
-            outputs: n.outputs.clone(),
-            site,
-        },
-        Body::Accumulate(leaf) => Visit::Accumulate(leaf.clone()),
-        Body::Custom(_) if n.freed.is_some() => Visit::Freed(site, n.freed.unwrap_or_default()),
-        Body::Custom(f) => Visit::Custom(f.clone(), site),
+            saved,
+            arg: 0,
+        };
+        for i in 0..step.edges.len() {
+            if step.edges[i].is_some() {
+                cx.arg = i;
+                self.pass_on(step, i, rule.vjp(&cx, i)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the gradient of input `i` on, in the input's shape and type.
+    fn pass_on(&mut self, step: &Step, i: usize, grad: Grad) -> Result<()> {
+        let (Some(edge), Some(grad)) = (&step.edges[i], grad) else {
+            return Ok(());
+        };
+        let meta = step.inputs[i].as_ref().unwrap_or(&step.outputs[0]);
+        let grad = ops::sum_to(&grad, &meta.shape)?;
+        self.push(edge, ops::cast(&grad, meta.dtype)?)
+    }
+
+    fn mark_freed(&self, node: &NodeRef) {
+        node.with(|n| n.freed = Some(self.site));
+    }
+
+    /// After a rule failed: the values that were taken go back, so that the caller may mend what
+    /// was wrong and try again.
+    fn put_back(&self, node: &NodeRef, step: Step) {
+        if let Work::Op { saved, .. } = step.work
+            && !self.how.retain_graph
+        {
+            node.with(|n| {
+                if let Body::Op { saved: place, .. } = &mut n.body {
+                    *place = saved;
+                }
+            });
+        }
     }
 }
 
@@ -414,16 +454,6 @@ fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
         node.name(),
         site.at()
     ))
-}
-
-fn needs(edges: &[Option<Edge>]) -> u64 {
-    edges.iter().enumerate().fold(0, |needs, (i, e)| {
-        if e.is_some() {
-            needs | 1 << i.min(63)
-        } else {
-            needs
-        }
-    })
 }
 
 /// The nodes from which a target can be reached.
@@ -469,12 +499,6 @@ fn on_a_path(roots: &[(Edge, Tensor)], targets: &[Edge]) -> FxHashSet<u32> {
     on_path
 }
 
-/// A gradient in the shape and type of the input it belongs to.
-fn reduced(grad: Tensor, input: &Meta) -> Result<Tensor> {
-    let grad = ops::sum_to(&grad, &input.shape)?;
-    ops::cast(&grad, input.dtype)
-}
-
 /// The sum of two contributions; the first is written in place if nobody else can see it.
 fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
     let Some(old) = old else { return Ok(grad) };
@@ -490,7 +514,7 @@ fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
     ops::add(&old, &grad)
 }
 
-fn one() -> crate::base::Attrs {
+fn one() -> Attrs {
     [crate::base::Attr::Int(1)].into_iter().collect()
 }
 

@@ -302,7 +302,7 @@ fn vjp(call: &Call, outs: &[Tensor], grads: &[Option<Tensor>], i: usize) -> Resu
             _ => Saved::None,
         });
     }
-    let inputs: SmallVec<[_; 3]> = call.inputs.iter().map(Operand::meta).collect();
+    let inputs: SmallVec<[_; 3]> = call.inputs.iter().map(|x| Some(x.meta())).collect();
     let outputs: SmallVec<[_; 1]> = outs.iter().map(Tensor::meta).collect();
     (grad.vjp)(&VjpCx {
         node: None,

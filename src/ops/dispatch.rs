@@ -14,12 +14,12 @@ use super::def::{Call, Kernel, KernelCx, OpDef, Promote};
 use super::{meta, table};
 use crate::backend::{self, Functor, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Scalar};
-use crate::tape::node::OUTPUTS;
+use crate::tape::node::{OUTPUTS, input_metas};
 use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, mode};
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Pushes tangents through a call; registered by the engine when it opens a level.
 type Forward = fn(&Call, &[Tensor]) -> Result<()>;
@@ -124,9 +124,11 @@ fn execute(call: &Call) -> Result<Outputs> {
     match call.op.kernel {
         Kernel::Map { f, promote } => {
             let (compute, dtype) = meta::promote(call, promote)?;
-            let shape = meta::broadcast(call.inputs)?;
             let device = device_of(call.inputs)?;
-            let out = Tensor::empty(shape, dtype, device)?;
+            let out = match same_shape(call) {
+                Some(x) => Tensor::empty_like(x, dtype, device)?,
+                None => Tensor::empty(meta::broadcast(call.inputs)?, dtype, device)?,
+            };
             map_into(call, f, promote, compute, &out)?;
             Ok(smallvec![out])
         }
@@ -162,24 +164,34 @@ fn execute(call: &Call) -> Result<Outputs> {
     }
 }
 
+/// The first tensor of a call, if all its tensors have one shape: the usual case.
+#[inline]
+fn same_shape<'a>(call: &Call<'a>) -> Option<&'a Tensor> {
+    let mut tensors = call.inputs.iter().filter_map(Operand::as_tensor);
+    let first = tensors.next()?;
+    let same = |t: &Tensor| {
+        Arc::ptr_eq(t.shared_layout(), first.shared_layout()) || t.shape() == first.shape()
+    };
+    tensors.all(same).then_some(first)
+}
+
 /// Runs an elementwise kernel into `out`, whose shape the inputs broadcast to.
 fn map_into(call: &Call, f: Functor, promote: Promote, compute: DType, out: &Tensor) -> Result<()> {
     if out.device() == Device::Meta {
         return Ok(());
     }
     let shape = out.shape();
-    let mut expanded: SmallVec<[Layout; 3]> = SmallVec::new();
-    for t in call.tensors() {
-        if t.shape() != shape {
-            expanded.push(t.layout().broadcast_to(shape));
-        }
+    let is_like_out =
+        |t: &Tensor| Arc::ptr_eq(t.shared_layout(), out.shared_layout()) || t.shape() == shape;
+    let mut expanded: SmallVec<[Layout; 1]> = SmallVec::new();
+    for t in call.tensors().filter(|t| !is_like_out(t)) {
+        expanded.push(t.layout().broadcast_to(shape));
     }
     let mut next = expanded.iter();
-    let ins: SmallVec<[Input; 3]> = call
-        .inputs
-        .iter()
-        .map(|input| match input {
-            Operand::Tensor(t) if t.shape() == shape => Input::View(t.as_view()),
+    let mut ins: SmallVec<[Input; 3]> = SmallVec::new();
+    for input in call.inputs {
+        ins.push(match input {
+            Operand::Tensor(t) if is_like_out(t) => Input::View(t.as_view()),
             Operand::Tensor(t) => Input::View(View {
                 layout: next
                     .next()
@@ -188,8 +200,8 @@ fn map_into(call: &Call, f: Functor, promote: Promote, compute: DType, out: &Ten
             }),
             Operand::Scalar(s) => Input::Scalar(*s),
             Operand::None => Input::Scalar(Scalar::Int(0)),
-        })
-        .collect();
+        });
+    }
     let params: SmallVec<[Scalar; 4]> = match promote {
         Promote::Cast => SmallVec::new(),
         _ => (0..f.params()).map(|i| call.attrs.scalar(i)).collect(),
@@ -280,6 +292,7 @@ fn make_node(
             }
         });
     }
+    let outputs: SmallVec<[_; 1]> = outs.iter().map(Tensor::meta).collect();
     Ok(NodeRef::new(Node {
         seq: 0,
         body: Body::Op {
@@ -289,8 +302,8 @@ fn make_node(
             saved,
         },
         edges,
-        inputs: inputs.iter().map(Operand::meta).collect(),
-        outputs: outs.iter().map(Tensor::meta).collect(),
+        inputs: input_metas(inputs, &outputs[0]),
+        outputs,
         site: Site::current(),
         freed: None,
         retain: None,
@@ -382,7 +395,7 @@ pub fn copy_(x: &Tensor, src: &Tensor) -> Result<()> {
 /// The result of an op in place must have the target's shape, and a type it can hold.
 fn check_result(x: &Tensor, result: &crate::tape::Meta) -> Result<()> {
     ensure!(
-        result.shape == *x.shape(),
+        *result.shape == *x.shape(),
         runtime,
         "output with shape {} doesn't match the broadcast shape {}",
         x.shape(),
@@ -409,7 +422,7 @@ fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()
     check_result(
         x,
         &crate::tape::Meta {
-            shape,
+            shape: shape.into(),
             dtype,
             device: x.device(),
         },
@@ -537,7 +550,7 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
             saved: smallvec![],
         },
         edges: smallvec![base_edge, Some(written)],
-        inputs: smallvec![base.meta(), x.meta()],
+        inputs: smallvec![None, Some(x.meta())],
         outputs: smallvec![base.meta()],
         site: Site::current(),
         freed: None,

@@ -103,7 +103,7 @@ impl PyFunctionNode {
                 results.len()
             )));
         }
-        let inputs = node.with(|n| n.inputs.clone());
+        let (inputs, like) = node.with(|n| (n.inputs.clone(), n.outputs[0].clone()));
         let mut found = Vec::with_capacity(expected);
         for (i, (result, meta)) in results.into_iter().zip(inputs).enumerate() {
             if result.is_none() {
@@ -125,6 +125,7 @@ impl PyFunctionNode {
                 )));
             }
             let g = g.get().tensor();
+            let meta = meta.unwrap_or_else(|| like.clone());
             if meta.shape.broadcast(g.shape()).as_ref() != Some(g.shape()) {
                 return Err(PyRuntimeError::new_err(format!(
                     "Function {name} returned an invalid gradient at index {i} - got {} but expected \
@@ -318,7 +319,7 @@ fn apply<'py>(
             edges,
             inputs: inputs
                 .iter()
-                .map(|t| t.as_ref().map_or_else(scalar, Tensor::meta))
+                .map(|t| Some(t.as_ref().map_or_else(scalar, Tensor::meta)))
                 .collect(),
             outputs: outputs
                 .iter()

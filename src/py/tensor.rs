@@ -10,20 +10,23 @@ use crate::ops;
 use crate::tape::Body;
 use crate::tensor::Tensor;
 use parking_lot::RwLock;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use std::sync::OnceLock;
 
 /// An n-dimensional array that may be part of a recorded computation.
 ///
 /// NOTE [Cells]
 /// The Python object holds its tensor in a cell, so that assigning to `.data` gives the same object
 /// other elements. Ops clone the handle out and hold no lock while they run.
-#[pyclass(name = "Tensor", module = "rustgrad", frozen, subclass, weakref, dict)]
+#[pyclass(name = "Tensor", module = "rustgrad", frozen, subclass, weakref)]
 pub(super) struct PyTensor {
     cell: RwLock<Tensor>,
+    /// Attributes of the user's. A dict in every object would cost more than the rest of it.
+    extras: OnceLock<Py<PyDict>>,
 }
 
 impl From<Tensor> for PyTensor {
@@ -31,6 +34,7 @@ impl From<Tensor> for PyTensor {
     fn from(t: Tensor) -> Self {
         Self {
             cell: RwLock::new(t),
+            extras: OnceLock::new(),
         }
     }
 }
@@ -433,6 +437,62 @@ impl PyTensor {
         Ok(PyList::new(py, rows)?.try_iter()?.into_any())
     }
 
+    /// Attributes of the user's, when there is no other of that name.
+    fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        let py = name.py();
+        if let Some(extras) = self.extras.get()
+            && let Some(value) = extras.bind(py).get_item(name)?
+        {
+            return Ok(value);
+        }
+        Err(PyAttributeError::new_err(format!(
+            "'Tensor' object has no attribute '{name}'"
+        )))
+    }
+
+    fn __setattr__<'py>(
+        slf: &Bound<'py, Self>,
+        name: &Bound<'py, PyString>,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        static SET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let set = SET.get_or_try_init(py, || {
+            Ok::<_, PyErr>(
+                py.import("builtins")?
+                    .getattr("object")?
+                    .getattr("__setattr__")?
+                    .unbind(),
+            )
+        })?;
+        match set.bind(py).call1((slf, name, value)) {
+            Err(e)
+                if e.is_instance_of::<PyAttributeError>(py) && !slf.get_type().hasattr(name)? =>
+            {
+                slf.get()
+                    .extras
+                    .get_or_init(|| PyDict::new(py).unbind())
+                    .bind(py)
+                    .set_item(name, value)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    fn __delattr__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<()> {
+        let py = slf.py();
+        if let Some(extras) = slf.get().extras.get()
+            && extras.bind(py).contains(name)?
+        {
+            return extras.bind(py).del_item(name);
+        }
+        let delete = py
+            .import("builtins")?
+            .getattr("object")?
+            .getattr("__delattr__")?;
+        delete.call1((slf, name)).map(drop)
+    }
+
     fn __hash__(slf: &Bound<'_, Self>) -> isize {
         slf.as_ptr() as isize >> 4
     }
@@ -477,6 +537,9 @@ impl PyTensor {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(extras) = self.extras.get() {
+            visit.call(extras)?;
+        }
         // NOTE [Garbage collection]: what a shared object owns is visited only through its sole
         // owner, so that references are counted once; the graph is not walked.
         let Some(tensor) = self.cell.try_read() else {

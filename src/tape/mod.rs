@@ -6,7 +6,7 @@ pub mod provenance;
 pub mod saved;
 
 pub use mode::GradMode;
-pub use node::{Accumulator, Body, Edge, Meta, Node, NodeId, NodeRef, Outputs, Rule, VjpCx};
+pub use node::{Body, Edge, Meta, Node, NodeId, NodeRef, Outputs, Rule, SharedShape, VjpCx};
 pub use provenance::Site;
 pub use saved::{Saved, SavedTensor};
 

@@ -15,7 +15,7 @@
 
 use super::provenance::Site;
 use super::saved::Saved;
-use crate::base::{Attrs, DType, Device, Error, Result, Shape};
+use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::memory::Arena;
 use crate::tensor::{Leaf, Operand, Tensor};
 use smallvec::SmallVec;
@@ -32,11 +32,41 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// The results of an op.
 pub type Outputs = SmallVec<[Tensor; 1]>;
 
+/// The sizes of a tensor, shared with it.
+#[derive(Clone)]
+pub struct SharedShape(pub(crate) Arc<Layout>);
+
+impl std::ops::Deref for SharedShape {
+    type Target = Shape;
+    #[inline]
+    fn deref(&self) -> &Shape {
+        &self.0.shape
+    }
+}
+
+impl std::fmt::Display for SharedShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.shape.fmt(f)
+    }
+}
+
+impl From<Shape> for SharedShape {
+    fn from(shape: Shape) -> Self {
+        Self(Arc::new(Layout::contiguous(shape)))
+    }
+}
+
+impl From<SharedShape> for Shape {
+    fn from(shape: SharedShape) -> Self {
+        shape.0.shape.clone()
+    }
+}
+
 /// What the backward pass knows of a tensor without the tensor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Meta {
     /// Sizes.
-    pub shape: Shape,
+    pub shape: SharedShape,
     /// Element type.
     pub dtype: DType,
     /// Where it lives.
@@ -60,8 +90,9 @@ pub struct Node {
     pub body: Body,
     /// For each input, where its gradient goes; `None` where none is needed.
     pub edges: SmallVec<[Option<Edge>; 2]>,
-    /// Each input as it was, for reducing a gradient to its shape and type.
-    pub inputs: SmallVec<[Meta; 2]>,
+    /// Each input as it was, for reducing a gradient to its shape and type; `None` where that is
+    /// the same as output 0.
+    pub inputs: SmallVec<[Option<Meta>; 2]>,
     /// Each output as it was, for gradients of zero.
     pub outputs: SmallVec<[Meta; 1]>,
     /// The call that made the node.
@@ -90,9 +121,6 @@ pub enum Body {
     /// Calls a function of the user's.
     Custom(Arc<dyn CustomFunction>),
 }
-
-/// The accumulator of a leaf.
-pub type Accumulator = Arc<Leaf>;
 
 /// The first bit of [`Body::Op`]'s mask that stands for an output.
 pub const OUTPUTS: u32 = 48;
@@ -138,8 +166,8 @@ pub struct VjpCx<'a> {
     pub grads: &'a [Option<Tensor>],
     /// Which inputs need a gradient.
     pub needs: u64,
-    /// The inputs, without their elements.
-    pub inputs: &'a [Meta],
+    /// The inputs, without their elements; `None` where they are like output 0.
+    pub inputs: &'a [Option<Meta>],
     /// The outputs, without their elements.
     pub outputs: &'a [Meta],
     /// Which operands are saved.
@@ -192,7 +220,7 @@ impl VjpCx<'_> {
     pub fn tensor(&self, i: usize) -> Result<Tensor> {
         match self.saved(i as u32)? {
             Operand::Tensor(t) => Ok(t),
-            Operand::Scalar(s) => Tensor::scalar(s, self.inputs[i].dtype, self.inputs[i].device),
+            Operand::Scalar(s) => Tensor::scalar(s, self.meta(i).dtype, self.meta(i).device),
             Operand::None => Err(Error::runtime(format!(
                 "[{}] an absent input has no value",
                 self.name
@@ -208,9 +236,19 @@ impl VjpCx<'_> {
         }
     }
 
+    /// Input `i` without its elements.
+    pub fn meta(&self, i: usize) -> &Meta {
+        self.inputs[i].as_ref().unwrap_or(&self.outputs[0])
+    }
+
     /// The shape of input `i`.
     pub fn shape(&self, i: usize) -> &Shape {
-        &self.inputs[i].shape
+        &self.meta(i).shape
+    }
+
+    /// The element type of input `i`.
+    pub fn dtype(&self, i: usize) -> DType {
+        self.meta(i).dtype
     }
 }
 
@@ -230,6 +268,25 @@ impl NodeId {
         TAPE.try_retain(self.index, self.stamp)
             .then_some(NodeRef(self))
     }
+}
+
+/// Each input's metadata, left out where it is that of output 0.
+pub fn input_metas<'a>(
+    inputs: impl IntoIterator<Item = &'a Operand>,
+    output: &Meta,
+) -> SmallVec<[Option<Meta>; 2]> {
+    let differs = |input: &Operand| match input {
+        Operand::Tensor(t) => {
+            !Arc::ptr_eq(t.shared_layout(), &output.shape.0) && (*t.shape() != *output.shape)
+                || t.dtype() != output.dtype
+                || t.device() != output.device
+        }
+        _ => true,
+    };
+    inputs
+        .into_iter()
+        .map(|input| differs(input).then(|| input.meta()))
+        .collect()
 }
 
 impl NodeRef {

@@ -11,6 +11,7 @@ use super::provenance::{Site, op_name};
 use crate::base::{DType, Error, Layout, Result, Scalar};
 use crate::memory::Storage;
 use crate::tensor::{Tangents, Tensor};
+use std::sync::Arc;
 
 /// A saved operand.
 #[derive(Clone)]
@@ -27,7 +28,7 @@ pub enum Saved {
 #[derive(Clone)]
 pub struct SavedTensor {
     storage: Storage,
-    layout: Layout,
+    layout: Arc<Layout>,
     dtype: DType,
     version: u32,
     edge: Option<Edge>,
@@ -51,7 +52,7 @@ impl SavedTensor {
     pub fn output(t: &Tensor, output: Option<u32>) -> Self {
         Self {
             storage: t.storage().clone(),
-            layout: t.layout().clone(),
+            layout: t.shared_layout().clone(),
             dtype: t.dtype(),
             version: t.storage().version(),
             edge: None,

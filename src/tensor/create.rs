@@ -5,6 +5,7 @@ use crate::base::dtype::Element;
 use crate::base::{DType, Device, Layout, Result, Scalar, Shape};
 use crate::memory::storage::{Plain, Storage};
 use crate::{backend, ensure};
+use std::sync::Arc;
 
 impl Tensor {
     /// A tensor whose elements are arbitrary.
@@ -23,12 +24,26 @@ impl Tensor {
             "a {dtype} tensor of shape {shape} has more bytes than the address space"
         );
         let storage = Storage::new(bytes.unwrap_or(0), device);
-        Ok(Self::from_known_parts(
-            storage,
-            Layout::contiguous(shape),
-            dtype,
-            true,
-        ))
+        let layout = Arc::new(Layout::contiguous(shape));
+        Ok(Self::from_known_parts(storage, layout, dtype, true))
+    }
+
+    /// A tensor of arbitrary elements, of another tensor's shape.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    #[inline]
+    pub fn empty_like(like: &Tensor, dtype: DType, device: Device) -> Result<Tensor> {
+        let layout = like.shared_layout();
+        if !like.is_contiguous() || layout.offset != 0 {
+            return Self::empty(like.shape().clone(), dtype, device);
+        }
+        // The shape exists, so its bytes can be counted; a wider type could still overflow.
+        let Some(bytes) = like.numel().checked_mul(dtype.size()) else {
+            return Self::empty(like.shape().clone(), dtype, device);
+        };
+        let storage = Storage::new(bytes, device);
+        Ok(Self::from_known_parts(storage, layout.clone(), dtype, true))
     }
 
     /// A tensor whose elements are all `value`.

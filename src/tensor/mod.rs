@@ -12,7 +12,7 @@ pub use view::{Creation, ViewInfo, ViewStep};
 
 use crate::base::{DType, Device, Layout, Result, Scalar, Shape};
 use crate::memory::{Storage, storage};
-use crate::tape::Meta;
+use crate::tape::{Meta, SharedShape};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -23,7 +23,7 @@ pub struct Tensor(Arc<Inner>);
 
 struct Inner {
     storage: Storage,
-    layout: Layout,
+    layout: Arc<Layout>,
     dtype: DType,
     contiguous: bool,
     flags: AtomicU8,
@@ -52,12 +52,18 @@ impl Tensor {
     ///
     /// # Panics
     /// When it does not.
-    pub fn from_parts(storage: Storage, layout: Layout, dtype: DType) -> Self {
+    pub fn from_parts(storage: Storage, layout: impl Into<Arc<Layout>>, dtype: DType) -> Self {
+        let layout = layout.into();
         let contiguous = layout.is_contiguous();
         Self::from_known_parts(storage, layout, dtype, contiguous)
     }
 
-    fn from_known_parts(storage: Storage, layout: Layout, dtype: DType, contiguous: bool) -> Self {
+    fn from_known_parts(
+        storage: Storage,
+        layout: Arc<Layout>,
+        dtype: DType,
+        contiguous: bool,
+    ) -> Self {
         let end = if contiguous {
             layout.offset + layout.numel()
         } else {
@@ -91,6 +97,12 @@ impl Tensor {
     /// Sizes, strides and offset.
     #[inline]
     pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// The layout as tensors share it: most results have the layout of an input.
+    #[inline]
+    pub fn shared_layout(&self) -> &Arc<Layout> {
         &self.0.layout
     }
 
@@ -133,7 +145,7 @@ impl Tensor {
     /// Shape, type and device, without the elements.
     pub fn meta(&self) -> Meta {
         Meta {
-            shape: self.shape().clone(),
+            shape: SharedShape(self.0.layout.clone()),
             dtype: self.dtype(),
             device: self.device(),
         }
@@ -259,7 +271,7 @@ impl Tensor {
     }
 
     /// The same elements through another layout, without history.
-    pub fn alias(&self, layout: Layout) -> Tensor {
+    pub fn alias(&self, layout: impl Into<Arc<Layout>>) -> Tensor {
         Tensor::from_parts(self.storage().clone(), layout, self.dtype())
     }
 
@@ -267,7 +279,7 @@ impl Tensor {
     pub fn detach(&self) -> Tensor {
         let t = Self::from_known_parts(
             self.storage().clone(),
-            self.layout().clone(),
+            self.0.layout.clone(),
             self.dtype(),
             self.0.contiguous,
         );

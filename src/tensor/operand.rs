@@ -38,7 +38,7 @@ impl Operand {
         match self {
             Operand::Tensor(t) => t.meta(),
             _ => crate::tape::Meta {
-                shape: crate::base::Shape::new(),
+                shape: crate::base::Shape::new().into(),
                 dtype: self.dtype(),
                 device: Device::Cpu,
             },
