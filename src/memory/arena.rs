@@ -51,6 +51,34 @@ impl Drop for FreeList {
     }
 }
 
+impl<T> Slot<T> {
+    /// Adds one to the count; the caller holds a count already.
+    #[inline]
+    pub fn retain(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one from the count; `true` when that was the last, and the caller must
+    /// [`Arena::take`].
+    #[inline]
+    pub fn release(&self) -> bool {
+        self.count.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// The current count.
+    #[inline]
+    pub fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Runs `f` on the value of a live slot, under the slot's own lock: `f` must not call back.
+    #[inline]
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.value.lock();
+        f(value.as_mut().expect("a counted slot holds a value"))
+    }
+}
+
 impl<T> Arena<T> {
     /// An empty arena. It allocates its first chunk with its first value.
     pub const fn new() -> Self {
@@ -62,14 +90,14 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Stores a value with a count of one and returns its index and stamp.
-    pub fn insert(&'static self, value: T) -> (u32, u32) {
+    /// Stores a value with a count of one; returns its place, index and stamp.
+    pub fn insert(&'static self, value: T) -> (&'static Slot<T>, u32, u32) {
         let index = self.take_index();
         let slot = self.slot(index);
         *slot.value.lock() = Some(value);
         slot.count.store(1, Ordering::Relaxed);
         self.live.fetch_add(1, Ordering::Relaxed);
-        (index, slot.stamp.load(Ordering::Relaxed))
+        (slot, index, slot.stamp.load(Ordering::Relaxed))
     }
 
     fn take_index(&'static self) -> u32 {
@@ -110,14 +138,8 @@ impl<T> Arena<T> {
         &chunk[i]
     }
 
-    /// Adds one to the count of a slot that the caller holds a count on.
-    #[inline]
-    pub fn retain(&self, index: u32) {
-        self.slot(index).count.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Adds one to the count of a slot unless it has been emptied since `stamp` was read.
-    pub fn try_retain(&'static self, index: u32, stamp: u32) -> bool {
+    pub fn try_retain(&'static self, index: u32, stamp: u32) -> Option<&'static Slot<T>> {
         let slot = self.slot(index);
         let mut count = slot.count.load(Ordering::Relaxed);
         while count > 0 {
@@ -127,38 +149,23 @@ impl<T> Arena<T> {
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
+                Ok(_) if slot.stamp.load(Ordering::Acquire) == stamp => return Some(slot),
                 Ok(_) => {
-                    if slot.stamp.load(Ordering::Acquire) == stamp {
-                        return true;
+                    // Another value lives here now: undo.
+                    if slot.release() {
+                        drop(self.take(slot, index));
                     }
-                    // Another value lives here now: undo. Nobody can have emptied it in between
-                    // without this count reaching zero here.
-                    if self.release(index) {
-                        drop(self.take(index));
-                    }
-                    return false;
+                    return None;
                 }
                 Err(now) => count = now,
             }
         }
-        false
-    }
-
-    /// Takes one from the count; `true` when that was the last, and the caller must [`Self::take`].
-    #[inline]
-    pub fn release(&self, index: u32) -> bool {
-        self.slot(index).count.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// The current count of a slot.
-    pub fn count(&self, index: u32) -> u32 {
-        self.slot(index).count.load(Ordering::Relaxed)
+        None
     }
 
     /// Empties a slot whose count is zero and returns its value, to be dropped by the caller
     /// while no lock is held.
-    pub fn take(&'static self, index: u32) -> Option<T> {
-        let slot = self.slot(index);
+    pub fn take(&'static self, slot: &'static Slot<T>, index: u32) -> Option<T> {
         let value = slot.value.lock().take();
         slot.stamp.fetch_add(1, Ordering::Release);
         self.live.fetch_sub(1, Ordering::Relaxed);
@@ -174,13 +181,6 @@ impl<T> Arena<T> {
             self.free.lock().push(index);
         }
         value
-    }
-
-    /// Runs `f` on the value of a live slot, under the slot's own lock: `f` must not call back.
-    #[inline]
-    pub fn with<R>(&self, index: u32, f: impl FnOnce(&mut T) -> R) -> R {
-        let mut value = self.slot(index).value.lock();
-        f(value.as_mut().expect("a counted slot holds a value"))
     }
 
     /// How many slots hold a value.

@@ -2,11 +2,11 @@
 //!
 //! NOTE [Who keeps whom alive]
 //! A node is kept by the tensors that are its outputs, by the edges of the nodes that consumed
-//! them, and by the edges in saved inputs. It never keeps its own outputs. A leaf finds its
-//! accumulator through a weak [`NodeId`]; the accumulator keeps the place where the gradient goes
-//! (the [`Leaf`]), but that place loses its gradient when the leaf's last handle is dropped, since
-//! nobody can read it any more. So a gradient with a graph of its own, which reaches the
-//! accumulator, does not keep itself alive. The graph has no cycles of its own making.
+//! them, and by the edges in saved inputs. It never keeps its own outputs. A leaf and its
+//! accumulator share the place where the gradient goes (the [`Leaf`]), which keeps the accumulator
+//! and the gradient; both are let go when the leaf's last handle is dropped, since nobody can read
+//! the gradient any more. So a gradient with a graph of its own, which reaches the accumulator,
+//! does not keep itself alive. The graph has no cycles of its own making.
 //!
 //! NOTE [Freeing]
 //! A node whose count falls to zero goes to its thread's worklist; whoever found the list idle
@@ -17,6 +17,7 @@ use super::provenance::Site;
 use super::saved::Saved;
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::memory::Arena;
+use crate::memory::arena::Slot;
 use crate::tensor::{Leaf, Operand, Tensor};
 use smallvec::SmallVec;
 use std::any::Any;
@@ -260,13 +261,16 @@ pub struct NodeId {
 }
 
 /// A counted handle.
-pub struct NodeRef(NodeId);
+pub struct NodeRef {
+    slot: &'static Slot<Node>,
+    id: NodeId,
+}
 
 impl NodeId {
     /// The node, if it is alive.
     pub fn upgrade(self) -> Option<NodeRef> {
-        TAPE.try_retain(self.index, self.stamp)
-            .then_some(NodeRef(self))
+        let slot = TAPE.try_retain(self.index, self.stamp)?;
+        Some(NodeRef { slot, id: self })
     }
 }
 
@@ -293,31 +297,38 @@ impl NodeRef {
     /// Records a node. `seq` is filled in here.
     pub fn new(mut node: Node) -> Self {
         node.seq = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (index, stamp) = TAPE.insert(node);
-        Self(NodeId { index, stamp })
+        let (slot, index, stamp) = TAPE.insert(node);
+        let id = NodeId { index, stamp };
+        Self { slot, id }
+    }
+
+    /// Moves the node to the end of the order: for an accumulator that no graph uses.
+    pub fn renumber(&self) {
+        let seq = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.with(|n| n.seq = seq);
     }
 
     /// The weak handle.
     #[inline]
     pub fn id(&self) -> NodeId {
-        self.0
+        self.id
     }
 
     /// The node's slot: unique among the nodes that are alive.
     #[inline]
     pub fn index(&self) -> u32 {
-        self.0.index
+        self.id.index
     }
 
     /// Reads or changes the node under its lock. `f` must not run ops, nor drop nodes or tensors.
     #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&mut Node) -> R) -> R {
-        TAPE.with(self.0.index, f)
+        self.slot.with(f)
     }
 
     /// How many handles there are.
     pub fn count(&self) -> u32 {
-        TAPE.count(self.0.index)
+        self.slot.count()
     }
 
     /// The node's name, as `grad_fn.name()` shows it.
@@ -345,8 +356,8 @@ impl NodeRef {
 impl Clone for NodeRef {
     #[inline]
     fn clone(&self) -> Self {
-        TAPE.retain(self.0.index);
-        Self(self.0)
+        self.slot.retain();
+        Self { ..*self }
     }
 }
 
@@ -355,38 +366,39 @@ thread_local! {
 }
 
 struct Worklist {
-    todo: Vec<u32>,
+    todo: Vec<(&'static Slot<Node>, u32)>,
     busy: bool,
 }
 
 impl Drop for NodeRef {
     #[inline]
     fn drop(&mut self) {
-        if TAPE.release(self.0.index) {
-            free(self.0.index);
+        if self.slot.release() {
+            free(self.slot, self.id.index);
         }
     }
 }
 
 /// See NOTE [Freeing].
-fn free(index: u32) {
+#[inline(never)]
+fn free(slot: &'static Slot<Node>, index: u32) {
     let first = WORKLIST.try_with(|w| {
         let mut w = w.borrow_mut();
-        w.todo.push(index);
+        w.todo.push((slot, index));
         !std::mem::replace(&mut w.busy, true)
     });
     match first {
         Ok(false) => {}
         Ok(true) => {
-            while let Some(index) = WORKLIST.with_borrow_mut(|w| {
+            while let Some((slot, index)) = WORKLIST.with_borrow_mut(|w| {
                 let next = w.todo.pop();
                 w.busy = next.is_some();
                 next
             }) {
-                drop(TAPE.take(index));
+                drop(TAPE.take(slot, index));
             }
         }
         // The thread is ending and its worklist is gone: what is left is small.
-        Err(_) => drop(TAPE.take(index)),
+        Err(_) => drop(TAPE.take(slot, index)),
     }
 }

@@ -3,7 +3,7 @@
 use super::view::ViewInfo;
 use super::{Tensor, WeakTensor};
 use crate::base::{Error, Result};
-use crate::tape::{Body, Edge, Meta, Node, NodeId, NodeRef, Site, mode};
+use crate::tape::{Body, Edge, Meta, Node, NodeRef, Site, mode};
 use parking_lot::Mutex;
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ struct State {
 /// Where the gradient of a leaf (or of a tensor that retains it) is kept.
 pub struct Leaf {
     grad: Mutex<Option<Tensor>>,
-    accumulator: Mutex<Option<NodeId>>,
+    accumulator: Mutex<Option<NodeRef>>,
     owner: Mutex<WeakTensor>,
     meta: Meta,
 }
@@ -61,16 +61,27 @@ impl Leaf {
         std::mem::replace(&mut *self.grad.lock(), grad)
     }
 
+    /// Lets go of the gradient and the accumulator: nobody can ask for them any more.
+    fn retire(&self) {
+        drop(self.replace_grad(None));
+        let accumulator = self.accumulator.lock().take();
+        drop(accumulator);
+    }
+
     /// The tensor, if a handle is left: without one nobody can read the gradient.
     pub fn owner(&self) -> Option<Tensor> {
         self.owner.lock().upgrade()
     }
 
-    /// The leaf's accumulator, made at its first use.
+    /// The leaf's accumulator, made at its first use. One that no graph uses any more is numbered
+    /// anew, so that it stands just before its next first consumer: see NOTE [Order].
     fn accumulator(self: &Arc<Self>) -> NodeRef {
-        let mut id = self.accumulator.lock();
-        if let Some(node) = id.and_then(NodeId::upgrade) {
-            return node;
+        let mut place = self.accumulator.lock();
+        if let Some(node) = &*place {
+            if node.count() == 1 {
+                node.renumber();
+            }
+            return node.clone();
         }
         let node = NodeRef::new(Node {
             seq: 0,
@@ -82,7 +93,7 @@ impl Leaf {
             freed: None,
             retain: None,
         });
-        *id = Some(node.id());
+        *place = Some(node.clone());
         node
     }
 }
@@ -91,7 +102,7 @@ impl Drop for Autograd {
     fn drop(&mut self) {
         // See NOTE [Who keeps whom alive]: the last handle is gone, so is the gradient.
         if let Some(leaf) = &self.state.get_mut().leaf {
-            drop(leaf.replace_grad(None));
+            leaf.retire();
         }
     }
 }
@@ -265,16 +276,19 @@ impl Tensor {
         let mut state = a.state.lock();
         a.requires_grad.store(edge.is_some(), Ordering::Relaxed);
         state.version = self.storage().version();
-        if state.retains_grad
-            && let (Some(edge), Some(leaf)) = (&edge, &state.leaf)
-        {
-            retain(edge, leaf);
-        } else if edge.is_some() {
-            state.leaf = None;
+        let mut retired = None;
+        if edge.is_some() && state.leaf.is_some() {
+            match (&edge, &state.leaf) {
+                (Some(edge), Some(leaf)) if state.retains_grad => retain(edge, leaf),
+                _ => retired = state.leaf.take(),
+            }
         }
         let old = std::mem::replace(&mut state.edge, edge);
         drop(state);
         drop(old);
+        if let Some(leaf) = retired {
+            leaf.retire();
+        }
     }
 
     /// The gradient that backward passes have accumulated.
@@ -370,7 +384,9 @@ impl Tensor {
             state.retains_grad = false;
             let old = state.leaf.take();
             drop(state);
-            drop(old);
+            if let Some(leaf) = old {
+                leaf.retire();
+            }
         }
         Ok(())
     }
