@@ -13,6 +13,9 @@ use crate::base::{DType, Error, Layout, Result, Shape};
 use crate::ensure;
 use half::{bf16, f16};
 
+#[cfg(test)]
+mod tests;
+
 /// Runs `$body` with `$T` bound to an unsigned integer as large as an element: enough to move it.
 macro_rules! with_size {
     ($dtype:expr, $T:ident => $body:expr) => {

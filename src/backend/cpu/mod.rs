@@ -18,6 +18,8 @@ mod reduce;
 mod scan;
 mod softmax;
 mod sort;
+#[cfg(test)]
+mod testing;
 mod walk;
 
 use super::{Backend, Combine, Distribution, Functor, Input, Reduction, Scan, View};

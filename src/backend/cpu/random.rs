@@ -11,6 +11,9 @@ use crate::base::rng::{philox, unit_f32, unit_f64};
 use crate::base::{DType, Layout};
 use half::{bf16, f16};
 
+#[cfg(test)]
+mod tests;
+
 /// Elements computed between two stores.
 const BLOCK: usize = 512;
 
@@ -136,7 +139,7 @@ fn normal<C: Unit>(bits: Bits) -> C {
 fn below(bits: Bits, range: u64) -> u64 {
     let word = |hi: u32, lo: u32| u128::from(hi) << 32 | u128::from(lo);
     let range = u128::from(range);
-    let carry = word(bits[2], bits[3]) * range >> 64;
+    let carry = (word(bits[2], bits[3]) * range) >> 64;
     ((word(bits[0], bits[1]) * range + carry) >> 64) as u64
 }
 

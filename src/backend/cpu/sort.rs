@@ -6,6 +6,9 @@ use super::walk::{Walk, address};
 use crate::base::{DType, Layout};
 use half::{bf16, f16};
 
+#[cfg(test)]
+mod tests;
+
 /// Elements that map to integers of the same order.
 trait Key: Number {
     /// Bits that the keys occupy.
