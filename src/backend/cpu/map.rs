@@ -18,8 +18,11 @@ const BLOCK: usize = 512;
 
 /// A type that functors compute in.
 pub(super) trait ComputeType: Copy + Default + 'static {
+    /// The corresponding [`DType`].
     const DTYPE: DType;
+    /// The nearest value.
     fn of(s: Scalar) -> Self;
+    /// The functor's loop over blocks of this type.
     fn block(f: Functor) -> Option<Block<Self>>;
 }
 
@@ -42,7 +45,9 @@ compute_type!(i64, I64, as_i64);
 
 /// Loading a stored `S` as a computed `Self`, and storing it back.
 pub(super) trait Cast<S> {
+    /// The computed value of a stored one.
     fn load(s: S) -> Self;
+    /// The stored value of a computed one.
     fn store(self) -> S;
 }
 
@@ -272,7 +277,7 @@ impl AllCasts for i64 {}
 ///
 /// # Safety
 /// The elements lie within the view's storage; `to` has room.
-unsafe fn load<C: ComputeType + AllCasts>(
+pub(super) unsafe fn load<C: ComputeType + AllCasts>(
     v: &View,
     start: usize,
     stride: usize,

@@ -95,6 +95,20 @@ impl Walk {
     }
 }
 
+impl Walk {
+    /// Calls `f` with the position of each view at each element.
+    pub(super) fn elements(&self, mut f: impl FnMut([usize; MOST])) {
+        self.for_each(|mut at| {
+            for _ in 0..self.run {
+                f(at);
+                for (a, s) in at.iter_mut().zip(&self.stride) {
+                    *a += s;
+                }
+            }
+        });
+    }
+}
+
 /// The address of the element at a position.
 #[inline(always)]
 pub(super) fn address<T>(view: &View, at: usize) -> *mut T {

@@ -1,0 +1,98 @@
+//! Normalisation over trailing dimensions.
+
+use super::super::View;
+use super::lane::{Acc, BLOCK, Cascade, Lane, Sum, fold, select, sum_with};
+use super::map::store;
+use super::math::Float;
+use super::walk::Walk;
+use crate::base::DType;
+
+/// See [`super::super::Backend::layer_norm`]. The variance is the mean of the squared distances
+/// from the mean, which a first pass finds.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn layer_norm(
+    out: View,
+    mean: View,
+    rstd: View,
+    x: View,
+    weight: Option<View>,
+    bias: Option<View>,
+    outer: usize,
+    eps: f64,
+) {
+    let statistics = [mean, rstd];
+    let affine = [weight, bias];
+    match x.dtype {
+        DType::F64 => typed::<f64>(out, statistics, x, affine, outer, eps),
+        _ => typed::<f32>(out, statistics, x, affine, outer, eps),
+    }
+}
+
+fn typed<C: Acc + Float>(
+    out: View,
+    [mean, rstd]: [View; 2],
+    x: View,
+    affine: [Option<View>; 2],
+    outer: usize,
+    eps: f64,
+) {
+    let lane = |v: &View, first: usize| Lane::new(v.layout, first..v.layout.ndim());
+    let (x_lane, out_lane) = (lane(&x, outer), lane(&out, outer));
+    let mut affine_buffers: [Vec<C>; 2] = Default::default();
+    let mut parameters: [Option<&[C]>; 2] = [None; 2];
+    for ((p, view), buffer) in parameters.iter_mut().zip(&affine).zip(&mut affine_buffers) {
+        if let Some(v) = view {
+            // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+            *p = Some(unsafe { lane(v, 0).read(v, v.layout.offset, buffer) });
+        }
+    }
+    let leading = |v: &View| select(v.layout, |d| d < outer);
+    let walk = Walk::new(&[
+        &leading(&out),
+        &leading(&x),
+        &leading(&mean),
+        &leading(&rstd),
+    ]);
+    let n = x_lane.len;
+    let mut buffer = Vec::new();
+    let mut result = vec![C::ZERO; n];
+    walk.elements(|at| {
+        // SAFETY: NOTE [Views in bounds]; the output is written after the last use.
+        let x = unsafe { x_lane.read::<C>(&x, at[1], &mut buffer) };
+        let (m, r) = statistics(x, eps);
+        let terms = result.iter_mut().zip(x);
+        match parameters {
+            [None, None] => terms.for_each(|(o, &x)| *o = (x - m) * r),
+            [Some(w), None] => terms.zip(w).for_each(|((o, &x), &w)| *o = (x - m) * r * w),
+            [None, Some(b)] => terms.zip(b).for_each(|((o, &x), &b)| *o = (x - m) * r + b),
+            [Some(w), Some(b)] => terms
+                .zip(w.iter().zip(b))
+                .for_each(|((o, &x), (&w, &b))| *o = (x - m) * r * w + b),
+        }
+        // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+        unsafe {
+            out_lane.write(&out, at[0], &result);
+            store(&mean, at[2], 1, 1, &m);
+            store(&rstd, at[3], 1, 1, &r);
+        }
+    });
+}
+
+/// The mean of `x` and `1 / sqrt(variance + eps)`; NaN over nothing.
+fn statistics<C: Acc + Float>(x: &[C], eps: f64) -> (C, C) {
+    let n: C = Float::of(x.len() as f64);
+    let mean = pairwise(x, |block| fold::<C, Sum>(block)) / n;
+    let square = |x: C, _| (x - mean) * (x - mean);
+    let variance = pairwise(x, |block| sum_with(block, block, square)) / n;
+    (mean, C::ONE / (variance + Float::of(eps)).sqrt())
+}
+
+/// The pairwise sum of `f` over blocks.
+fn pairwise<C: Acc>(x: &[C], f: impl Fn(&[C]) -> C) -> C {
+    let mut cascade = Cascade::new();
+    let join = |a: &mut C, b: &C| *a = a.add(*b);
+    for block in x.chunks(BLOCK) {
+        cascade.push(f(block), join);
+    }
+    cascade.finish(join).unwrap_or(C::ZERO)
+}

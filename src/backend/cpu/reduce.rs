@@ -1,0 +1,302 @@
+//! Reductions.
+//!
+//! Work is split by shape and strides alone, and floating-point sums are merged pairwise, so a sum
+//! has the same bits every time and an error that grows with the logarithm of its length.
+
+use super::super::{Reduction, View};
+use super::lane::{self, Acc, BLOCK, Cascade, Fold, Lane, fold};
+use super::map::{load, store};
+use super::walk::address;
+use crate::base::DType;
+use smallvec::SmallVec;
+
+/// Columns that are reduced together when the reduced dimension is an outer one.
+const TILE: usize = 512;
+
+/// Rows of a tile that are folded one after the other before tiles are merged pairwise.
+const ROWS: usize = 32;
+
+/// See [`super::super::Backend::reduce`]. Sums and products are computed in the compute type of
+/// the output, the others in that of the input.
+pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
+    if out.numel() == 0 {
+        return;
+    }
+    // In the two-element field of truth values, sums and products are these.
+    let f = match (f, out.dtype) {
+        (Reduction::Sum, DType::Bool) => Reduction::Any,
+        (Reduction::Prod, DType::Bool) => Reduction::All,
+        (f, _) => f,
+    };
+    let compute = match f {
+        Reduction::Sum | Reduction::Prod => out.dtype,
+        _ => x.dtype,
+    }
+    .compute();
+    match compute {
+        DType::F32 => typed::<f32>(f, out, x, dims),
+        DType::F64 => typed::<f64>(f, out, x, dims),
+        _ => typed::<i64>(f, out, x, dims),
+    }
+}
+
+fn typed<C: Acc>(f: Reduction, out: View, x: View, dims: &[usize]) {
+    match f {
+        Reduction::Sum => Plan::new(out, x, dims).run::<C, lane::Sum>(),
+        Reduction::Prod => Plan::new(out, x, dims).run::<C, lane::Prod>(),
+        Reduction::Max => Plan::new(out, x, dims).run::<C, lane::Max>(),
+        Reduction::Min => Plan::new(out, x, dims).run::<C, lane::Min>(),
+        Reduction::Any => Plan::new(out, x, dims).run::<C, lane::Any>(),
+        Reduction::All => Plan::new(out, x, dims).run::<C, lane::All>(),
+        Reduction::ArgMax => arg::<C, lane::Max>(out, x, dims, |a, b| a > b),
+        Reduction::ArgMin => arg::<C, lane::Min>(out, x, dims, |a, b| a < b),
+    }
+}
+
+/// A dimension: its size, `x`'s stride and the output's (0 if it is reduced).
+type Dim = (usize, usize, usize);
+
+/// How to visit the elements.
+struct Plan<'a> {
+    out: View<'a>,
+    x: View<'a>,
+    /// The kept dimensions but for the innermost.
+    outer: SmallVec<[Dim; 4]>,
+    /// The innermost kept dimension.
+    columns: Dim,
+    /// The reduced dimensions but for the innermost.
+    rows: SmallVec<[Dim; 4]>,
+    /// The innermost reduced dimension.
+    run: Dim,
+}
+
+/// Orders dimensions by `x`'s stride and merges them where they lie evenly.
+fn merge(mut dims: SmallVec<[Dim; 4]>) -> SmallVec<[Dim; 4]> {
+    dims.sort_by(|a, b| b.1.cmp(&a.1));
+    let mut merged: SmallVec<[Dim; 4]> = SmallVec::new();
+    for (n, xs, os) in dims {
+        if let Some(last) = merged.last_mut()
+            && last.1 == n * xs
+            && last.2 == n * os
+        {
+            *last = (last.0 * n, xs, os);
+        } else {
+            merged.push((n, xs, os));
+        }
+    }
+    merged
+}
+
+/// Calls `f` with the positions of `x` and the output at each index of `dims`.
+fn visit(dims: &[Dim], x: usize, out: usize, f: &mut impl FnMut(usize, usize)) {
+    match *dims {
+        [] => f(x, out),
+        [(n, xs, os), ref rest @ ..] => {
+            (0..n).for_each(|i| visit(rest, x + i * xs, out + i * os, f));
+        }
+    }
+}
+
+impl<'a> Plan<'a> {
+    fn new(out: View<'a>, x: View<'a>, dims: &[usize]) -> Self {
+        let shape = &x.layout.shape;
+        let all = |reduced: bool| {
+            (0..shape.len())
+                .filter(|d| shape[*d] != 1 && dims.contains(d) == reduced)
+                .map(|d| {
+                    let os = if reduced { 0 } else { out.layout.strides[d] };
+                    (shape[d], x.layout.strides[d], os)
+                })
+                .collect()
+        };
+        let mut outer = merge(all(false));
+        let mut rows = merge(all(true));
+        let columns = outer.pop().unwrap_or((1, 0, 0));
+        let run = rows.pop().unwrap_or((1, 0, 0));
+        Self {
+            out,
+            x,
+            outer,
+            columns,
+            rows,
+            run,
+        }
+    }
+
+    fn run<C: Acc, F: Fold<C>>(&self) {
+        let ((columns, column_stride, _), (run, run_stride, _)) = (self.columns, self.run);
+        let by_columns = if columns >= 16 && run < 32 {
+            true
+        } else if columns < 8 && run >= 64 {
+            false
+        } else {
+            columns > 1 && column_stride < run_stride
+        };
+        if by_columns {
+            self.by_columns::<C, F>();
+        } else {
+            self.by_lanes::<C, F>();
+        }
+    }
+
+    /// One result after the other.
+    fn by_lanes<C: Acc, F: Fold<C>>(&self) {
+        let (columns, xs, os) = self.columns;
+        let mut buffer = [C::ZERO; BLOCK];
+        let mut results = [C::ZERO; 64];
+        let (x, out) = (self.x.layout.offset, self.out.layout.offset);
+        visit(&self.outer, x, out, &mut |x, out| {
+            let mut first = 0;
+            while first < columns {
+                let n = (columns - first).min(results.len());
+                for (i, r) in results[..n].iter_mut().enumerate() {
+                    *r = self.lane::<C, F>(x + (first + i) * xs, &mut buffer);
+                }
+                // SAFETY: NOTE [Views in bounds]; `results` holds `n`.
+                unsafe { store(&self.out, out + first * os, os, n, results.as_ptr()) };
+                first += n;
+            }
+        });
+    }
+
+    /// The result for the elements that start at `x`.
+    fn lane<C: Acc, F: Fold<C>>(&self, x: usize, buffer: &mut [C; BLOCK]) -> C {
+        let (run, stride, _) = self.run;
+        let direct = self.x.dtype == C::DTYPE && stride == 1;
+        let slice = |at: usize, n: usize| {
+            // SAFETY: NOTE [Views in bounds]; only called if `direct`.
+            unsafe { std::slice::from_raw_parts(address::<C>(&self.x, at), n) }
+        };
+        if direct && self.rows.is_empty() && run <= BLOCK {
+            return fold::<C, F>(slice(x, run));
+        }
+        let mut cascade = Cascade::new();
+        let join = |a: &mut C, b: &C| *a = F::merge(*a, *b);
+        let mut filled = 0;
+        visit(&self.rows, x, 0, &mut |x, _| {
+            let mut done = 0;
+            while done < run {
+                if direct && filled == 0 && run - done >= BLOCK {
+                    cascade.push(fold::<C, F>(slice(x + done, BLOCK)), join);
+                    done += BLOCK;
+                    continue;
+                }
+                let n = (run - done).min(BLOCK - filled);
+                // SAFETY: NOTE [Views in bounds]; the buffer has room for `n` more.
+                unsafe {
+                    let to = buffer.as_mut_ptr().add(filled);
+                    load(&self.x, x + done * stride, stride, n, to);
+                }
+                done += n;
+                filled += n;
+                if filled == BLOCK {
+                    cascade.push(fold::<C, F>(buffer), join);
+                    filled = 0;
+                }
+            }
+        });
+        if filled > 0 {
+            cascade.push(fold::<C, F>(&buffer[..filled]), join);
+        }
+        cascade.finish(join).unwrap_or(F::NEUTRAL)
+    }
+
+    /// A tile of neighbouring results together, row after row.
+    fn by_columns<C: Acc, F: Fold<C>>(&self) {
+        let (columns, xs, os) = self.columns;
+        let mut rows = self.rows.clone();
+        rows.push(self.run);
+        let direct = self.x.dtype == C::DTYPE && xs == 1;
+        let mut buffer = [C::ZERO; TILE];
+        let mut spare: Vec<Vec<C>> = Vec::new();
+        let (x, out) = (self.x.layout.offset, self.out.layout.offset);
+        visit(&self.outer, x, out, &mut |x, out| {
+            let mut first = 0;
+            while first < columns {
+                let n = (columns - first).min(TILE);
+                let fresh = |spare: &mut Vec<Vec<C>>| {
+                    let mut tile = spare.pop().unwrap_or_default();
+                    tile.clear();
+                    tile.resize(n, F::NEUTRAL);
+                    tile
+                };
+                let join = |a: &mut Vec<C>, b: &Vec<C>| merge_into::<C, F, false>(a, b);
+                let mut cascade = Cascade::new();
+                let mut tile = fresh(&mut spare);
+                let mut held = 0;
+                visit(&rows, x + first * xs, 0, &mut |x, _| {
+                    let row = if direct {
+                        address::<C>(&self.x, x)
+                    } else {
+                        // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
+                        unsafe { load(&self.x, x, xs, n, buffer.as_mut_ptr()) };
+                        buffer.as_ptr()
+                    };
+                    // SAFETY: `n` elements of the view or of the filled buffer; nobody writes them
+                    // during the merge.
+                    let row = unsafe { std::slice::from_raw_parts(row, n) };
+                    merge_into::<C, F, true>(&mut tile, row);
+                    held += 1;
+                    if held == ROWS {
+                        let full = std::mem::replace(&mut tile, fresh(&mut spare));
+                        cascade.push(full, join);
+                        held = 0;
+                    }
+                });
+                if held > 0 {
+                    cascade.push(std::mem::take(&mut tile), join);
+                }
+                let result = cascade.finish(join).unwrap_or(tile);
+                // SAFETY: NOTE [Views in bounds]; `result` holds `n`.
+                unsafe { store(&self.out, out + first * os, os, n, result.as_ptr()) };
+                spare.push(result);
+                first += n;
+            }
+        });
+    }
+}
+
+/// Merges `row`, lifted first if `LIFT`, into `tile`.
+fn merge_into<C: Acc, F: Fold<C>, const LIFT: bool>(tile: &mut [C], row: &[C]) {
+    for (a, &b) in tile.iter_mut().zip(row) {
+        *a = F::merge(*a, if LIFT { F::lift(b) } else { b });
+    }
+}
+
+/// Positions of extrema; `better` compares strictly.
+fn arg<C: Acc, F: Fold<C>>(out: View, x: View, dims: &[usize], better: fn(C, C) -> bool) {
+    let all = x.layout.ndim();
+    let kept = |layout: &crate::base::Layout| lane::select(layout, |d| !dims.contains(&d));
+    let (x_kept, out_kept) = (kept(x.layout), kept(out.layout));
+    let elements = Lane::new(x.layout, (0..all).filter(|d| dims.contains(d)));
+    let mut buffer = [C::ZERO; BLOCK];
+    super::walk::Walk::new(&[&out_kept, &x_kept]).elements(|at| {
+        let mut best: Option<C> = None;
+        let (mut position, mut passed) = (0, 0);
+        elements.runs(at[1], |start, stride, n| {
+            let mut done = 0;
+            while done < n {
+                let m = (n - done).min(BLOCK);
+                // SAFETY: NOTE [Views in bounds]; the buffer has room for `m`.
+                unsafe {
+                    load(&x, start + done * stride, stride, m, buffer.as_mut_ptr());
+                }
+                let block = &buffer[..m];
+                // The block's extremum first, which is quick, and only then where it is.
+                let top = fold::<C, F>(block);
+                if best.is_none_or(|b| !b.is_nan() && (top.is_nan() || better(top, b))) {
+                    let found = block
+                        .iter()
+                        .position(|&v| v == top || (v.is_nan() && top.is_nan()));
+                    position = passed + done + found.unwrap_or(0);
+                    best = Some(top);
+                }
+                done += m;
+            }
+            passed += n;
+        });
+        let position = position as i64;
+        // SAFETY: NOTE [Views in bounds].
+        unsafe { store(&out, at[0], 1, 1, &position) };
+    });
+}
