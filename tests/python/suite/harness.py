@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 import rustgrad as rg
 import rustgrad.autograd.forward_ad as fwAD
 

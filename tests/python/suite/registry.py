@@ -221,8 +221,8 @@ def op(
         ref: computes the result from NumPy arrays: an array, a number, or a tuple.
         check: for random ops, instead of ``ref``: ``check(result, *args, **kwargs)`` gets NumPy
             arrays and asserts what must hold. Such an op is called with a fixed seed.
-        dtypes: the classes of input types, ``"float"``, ``"int"``, ``"bool"``, ``"any"``, or several
-            joined by ``|``.
+        dtypes: the classes of input types: ``"float"``, ``"int"``, ``"bool"``, ``"any"``, or
+            several joined by ``|``.
         grad: whether it is differentiable.
         tol: a factor on the tolerances.
         method_only: only ``x.name(...)`` exists.

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import rustgrad as rg
 
 from . import promotion, samples  # noqa: F401
