@@ -30,6 +30,15 @@ def _small_gc() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _modes_are_restored() -> Iterator[None]:
+    yield
+    modes = rg._C.is_grad_enabled(), rg._C.is_inference_mode_enabled()
+    rg._C.set_grad_enabled(True)
+    rg._C.set_inference_mode(False)
+    assert modes == (True, False), "the test left a mode behind"
+
+
+@pytest.fixture(autouse=True)
 def _no_leaks(request: pytest.FixtureRequest, _small_gc: None) -> Iterator[None]:
     gc.collect()
     before = rg._C.live_nodes(), rg._C.live_bytes()
