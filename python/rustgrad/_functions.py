@@ -1,0 +1,174 @@
+"""Functions of the package that are not ops: questions, settings, compositions of settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _C
+from ._C import Tensor
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the tensor's type is floating point."""
+    return input.is_floating_point()
+
+
+def is_complex(input: Tensor) -> bool:
+    """Always false: complex numbers are not supported."""
+    return False
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element of a tensor is not zero."""
+    return bool(input)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+def typename(obj: Any) -> str:
+    """The legacy type name of a tensor, or the qualified name of another object's class."""
+    if isinstance(obj, Tensor):
+        return obj.type()
+    cls = type(obj)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def asarray(
+    obj: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor that shares memory with ``obj`` where possible.
+
+    Args:
+        obj: a tensor, array, buffer, number or nested sequence.
+        dtype: the element type; the default is that of ``obj``.
+        device: where the tensor lives.
+        copy: always (``True``), only if needed (``None``), or never (``False``: raises if needed).
+        requires_grad: whether the result requires grad.
+    """
+    t = _C.as_tensor(obj, dtype, device)
+    if copy:
+        t = t.detach().clone()
+    elif copy is False and not _shares(obj, t):
+        raise ValueError("can't alias arbitrary sequences or change the type without a copy")
+    return t.requires_grad_() if requires_grad else t
+
+
+def _shares(obj: Any, t: Tensor) -> bool:
+    if t is obj:
+        return True
+    try:
+        # Another view of the same buffer starts at the same place.
+        return _C.from_numpy(obj).data_ptr() == t.data_ptr()
+    except TypeError:
+        return False
+
+
+def result_type(a: Any, b: Any) -> Any:
+    """The type in which two operands (tensors or numbers) compute."""
+    return _C.result_type(a, b)
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """Changes how tensors print.
+
+    Args:
+        precision: digits after the point (4 at first).
+        threshold: from how many elements on a tensor is summarised (1000).
+        edgeitems: how many entries a summary shows at each edge (3).
+        linewidth: characters in a line (80).
+        profile: ``'default'``, ``'short'`` or ``'full'``; the other arguments change it.
+        sci_mode: scientific notation always or never; ``None`` decides by the range.
+    """
+    if profile is not None:
+        profiles = {
+            "default": (4, 1000, 3, 80),
+            "short": (2, 1000, 2, 80),
+            "full": (4, 2**62, 3, 80),
+        }
+        if profile not in profiles:
+            raise ValueError(f"profile must be one of {sorted(profiles)}, not {profile!r}")
+        _C.set_print_options(*profiles[profile], None)
+    old = _C.print_options()
+    if threshold is not None:
+        threshold = min(int(min(threshold, 2.0**62)), 2**62)
+    given = (precision, threshold, edgeitems, linewidth)
+    _C.set_print_options(
+        *(o if g is None else int(g) for g, o in zip(given, old, strict=False)), sci_mode
+    )
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Accepted: every result is deterministic already."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Always true."""
+    return True
+
+
+def get_num_threads() -> int:
+    """How many threads compute: one."""
+    return 1
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Sets the default floating-point type by a legacy type: ``rustgrad.DoubleTensor``."""
+    name = t if isinstance(t, str) else t.__name__
+    types = {"FloatTensor": _C.float32, "DoubleTensor": _C.float64, "HalfTensor": _C.float16}
+    key = name.rsplit(".", 1)[-1]
+    if key not in types:
+        raise TypeError(f"only floating-point CPU types can be the default, not {name}")
+    _C.set_default_dtype(types[key])
+
+
+def set_default_device(device: Any) -> None:
+    """Accepts the CPU, which is the default and the only device with memory."""
+    if str(_C.device(device)) != "cpu":
+        raise RuntimeError(f"the default device is 'cpu', and {device!r} cannot take its place")
+
+
+def _legacy(name: str, dtype: Any) -> Any:
+    """``FloatTensor(data)`` and its kin: the old constructors, one a type."""
+
+    class Legacy:
+        _dtype = dtype
+
+        def __new__(cls, *args: Any, device: Any = None) -> Any:
+            if len(args) == 1 and not isinstance(args[0], int):
+                return _C.tensor(args[0], dtype=dtype, device=device)
+            if not args:
+                return _C.empty(0, dtype=dtype, device=device)
+            return _C.empty(*args, dtype=dtype, device=device)
+
+    class Meta(type):
+        def __instancecheck__(cls, obj: Any) -> bool:
+            return isinstance(obj, Tensor) and obj.dtype == dtype
+
+    return Meta(name, (Legacy,), {"__doc__": f"Old constructor of {dtype!r} tensors."})
+
+
+FloatTensor = _legacy("FloatTensor", _C.float32)
+DoubleTensor = _legacy("DoubleTensor", _C.float64)
+HalfTensor = _legacy("HalfTensor", _C.float16)
+BFloat16Tensor = _legacy("BFloat16Tensor", _C.bfloat16)
+LongTensor = _legacy("LongTensor", _C.int64)
+IntTensor = _legacy("IntTensor", _C.int32)
+ShortTensor = _legacy("ShortTensor", _C.int16)
+CharTensor = _legacy("CharTensor", _C.int8)
+ByteTensor = _legacy("ByteTensor", _C.uint8)
+BoolTensor = _legacy("BoolTensor", _C.bool)
