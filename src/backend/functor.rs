@@ -165,6 +165,7 @@ functors! {
     Atanh Float |x| x.atanh();
     // sin(pi x) / (pi x)
     Sinc Float |x| x.sinc();
+    SincDerivative Float |x; n| x.sinc_derivative(n);
 
     // Special functions.
     Erf Float |x| x.erf();

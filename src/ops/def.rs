@@ -187,6 +187,18 @@ pub enum Promote {
     Integral,
     /// The promoted type of all inputs but the first, which is a condition.
     Where,
+    /// As `Arith`, but not for bools.
+    Number,
+    /// As `Arith`; integers must not be divided by zero.
+    Divide,
+    /// As `Arith`; integers to negative powers raise.
+    Power,
+    /// As `Arith`; integers, being whole already, are copied.
+    Rounding,
+    /// The bounds in the arguments count like numbers.
+    Bounds,
+    /// `f32` and `f64` only.
+    WideFloat,
     /// Cast to the dtype in argument 0, which is not a functor parameter.
     Cast,
 }

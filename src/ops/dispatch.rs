@@ -12,7 +12,7 @@
 
 use super::def::{Call, Kernel, KernelCx, OpDef, Promote};
 use super::{meta, table};
-use crate::backend::{self, Functor, Input, View};
+use crate::backend::{self, Domain, Functor, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Scalar};
 use crate::tape::node::{OUTPUTS, input_metas};
 use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, mode};
@@ -202,6 +202,11 @@ fn map_into(call: &Call, f: Functor, promote: Promote, compute: DType, out: &Ten
             Operand::None => Input::Scalar(Scalar::Int(0)),
         });
     }
+    // Integers are whole already.
+    let f = match promote {
+        Promote::Rounding if compute == DType::I64 && f.domain() == Domain::Float => Functor::Copy,
+        _ => f,
+    };
     let params: SmallVec<[Scalar; 4]> = match promote {
         Promote::Cast => SmallVec::new(),
         _ => (0..f.params()).map(|i| call.attrs.scalar(i)).collect(),

@@ -1,10 +1,10 @@
 //! Shapes and types of results, before any work is done.
 
 use super::def::{Call, Kernel, Promote, Spec, Specs};
-use crate::base::{DType, Result, Shape, dtype::Category, dtype::default_dtype};
+use crate::base::{Attr, DType, Result, Scalar, Shape, dtype::Category, dtype::default_dtype};
 use crate::tensor::Operand;
 use crate::{bail, ensure};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 /// The type the inputs promote to: tensors with dimensions, then 0-d tensors, then numbers, each
 /// of which counts only when its category is higher than what stands (PyTorch's rules).
@@ -39,8 +39,29 @@ pub fn promote(call: &Call, rule: Promote) -> Result<(DType, DType)> {
         [Operand::Tensor(x), Operand::Tensor(y)] if x.dtype() == y.dtype() => x.dtype(),
         _ => result_type(inputs),
     };
+    super::arithmetic::check_operands(call, rule, common)?;
     Ok(match rule {
-        Promote::Arith | Promote::Where => (common.compute(), common),
+        Promote::Arith
+        | Promote::Where
+        | Promote::Number
+        | Promote::Divide
+        | Promote::Power
+        | Promote::Rounding
+        | Promote::WideFloat => (common.compute(), common),
+        Promote::Bounds => {
+            let bounds: SmallVec<[Operand; 3]> = call
+                .attrs
+                .iter()
+                .filter_map(|a| match a {
+                    Attr::Scalar(s) => Some(Operand::Scalar(*s)),
+                    Attr::Float(x) => Some(Operand::Scalar(Scalar::Float(*x))),
+                    Attr::Int(x) => Some(Operand::Scalar(Scalar::Int(*x))),
+                    _ => None,
+                })
+                .collect();
+            let dtype = result_type(call.inputs.iter().chain(&bounds));
+            (dtype.compute(), dtype)
+        }
         Promote::Float => {
             let float = if common.is_float() {
                 common
@@ -119,4 +140,14 @@ pub fn from_kernel(call: &Call) -> Result<Specs> {
 pub fn like_input(call: &Call) -> Result<Specs> {
     let x = call.tensor(0);
     Ok(super::def::spec(x.shape().clone(), x.dtype()))
+}
+
+/// The greatest finite number of a floating-point type.
+pub fn greatest(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => half::f16::MAX.to_f64(),
+        DType::BF16 => half::bf16::MAX.to_f64(),
+        DType::F64 => f64::MAX,
+        _ => f64::from(f32::MAX),
+    }
 }

@@ -32,26 +32,30 @@ macro_rules! functions {
     }};
 }
 
+pub mod activation;
 pub mod arithmetic;
 pub mod compare;
 pub mod copy;
 pub mod def;
 pub mod dispatch;
+pub mod logical;
 pub mod matmul;
 pub mod meta;
-pub mod pointwise;
 pub mod reduce;
 pub mod table;
+pub mod unary;
 pub mod view;
 
+pub use activation::*;
 pub use arithmetic::*;
 pub use compare::*;
 pub use copy::*;
 pub use def::{
     Batch, Call, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Returns, Spec,
 };
+pub use logical::*;
 pub use matmul::*;
-pub use pointwise::*;
 pub use reduce::*;
 pub use table::OP_TABLE;
+pub use unary::*;
 pub use view::*;

@@ -10,11 +10,31 @@ use crate::tensor::{Operand, Tensor};
 use smallvec::SmallVec;
 
 /// This family.
-pub(super) static OPS: &[&OpDef] = &[&SUM];
+pub(super) static OPS: &[&OpDef] = &[&SUM, &ANY, &ALL];
 
 functions! {
     /// Sum over dimensions.
     sum_dims(x; dim, keepdim, dtype) = SUM;
+    /// Whether any element over dimensions is not zero.
+    any_dims(x; dim, keepdim) = ANY;
+    /// Whether all elements over dimensions are not zero.
+    all_dims(x; dim, keepdim) = ALL;
+}
+
+/// Whether any element is not zero.
+///
+/// # Errors
+/// When memory cannot be named.
+pub fn any(x: impl Into<Operand>) -> Result<Tensor> {
+    any_dims(x, None::<i64>, false)
+}
+
+/// Whether all elements are not zero.
+///
+/// # Errors
+/// When memory cannot be named.
+pub fn all(x: impl Into<Operand>) -> Result<Tensor> {
+    all_dims(x, None::<i64>, false)
 }
 
 /// The sum of all elements.
@@ -98,6 +118,28 @@ pub static SUM: OpDef = OpDef {
         expand(&unreduce(cx, cx.grad())?, cx.shape(0)).map(Some)
     })],
     jvp: Jvp::Linear,
+    batch: Batch::Dims,
+    ..OpDef::BASE
+};
+
+/// Whether any element is not zero.
+pub static ANY: OpDef = OpDef {
+    name: "any",
+    doc: "Whether any element over `dim` (an int, a tuple, or all dimensions) is not zero.",
+    sig: &["(input, dim: int[]? = None, keepdim: bool = False)"],
+    meta: |call| reduced(call, DType::Bool),
+    kernel: Kernel::Compute(|cx| reduce_into(cx, Reduction::Any)),
+    batch: Batch::Dims,
+    ..OpDef::BASE
+};
+
+/// Whether all elements are not zero.
+pub static ALL: OpDef = OpDef {
+    name: "all",
+    doc: "Whether all elements over `dim` (an int, a tuple, or all dimensions) are not zero.",
+    sig: &["(input, dim: int[]? = None, keepdim: bool = False)"],
+    meta: |call| reduced(call, DType::Bool),
+    kernel: Kernel::Compute(|cx| reduce_into(cx, Reduction::All)),
     batch: Batch::Dims,
     ..OpDef::BASE
 };

@@ -13,13 +13,15 @@ pub use super::view::VIEW_SCATTER;
 
 /// The families, in the order of the documentation.
 static FAMILIES: &[&[&OpDef]] = &[
+    super::activation::OPS,
     super::arithmetic::OPS,
-    super::pointwise::OPS,
     super::compare::OPS,
     super::copy::OPS,
-    super::reduce::OPS,
-    super::view::OPS,
+    super::logical::OPS,
     super::matmul::OPS,
+    super::reduce::OPS,
+    super::unary::OPS,
+    super::view::OPS,
 ];
 
 /// Every op.

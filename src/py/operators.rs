@@ -77,8 +77,16 @@ macro_rules! operators {
 
 operators! {
     __add__ __radd__ ops::arithmetic::ADD, one();
+    __sub__ __rsub__ ops::arithmetic::SUB, one();
     __mul__ __rmul__ ops::arithmetic::MUL, Attrs::new();
     __truediv__ __rtruediv__ ops::arithmetic::DIV, Attrs::new();
+    __floordiv__ __rfloordiv__ ops::arithmetic::FLOOR_DIVIDE, Attrs::new();
+    __mod__ __rmod__ ops::arithmetic::REMAINDER, Attrs::new();
+    __and__ __rand__ ops::logical::BITWISE_AND, Attrs::new();
+    __or__ __ror__ ops::logical::BITWISE_OR, Attrs::new();
+    __xor__ __rxor__ ops::logical::BITWISE_XOR, Attrs::new();
+    __lshift__ __rlshift__ ops::logical::BITWISE_LEFT_SHIFT, Attrs::new();
+    __rshift__ __rrshift__ ops::logical::BITWISE_RIGHT_SHIFT, Attrs::new();
 }
 
 macro_rules! in_place_operators {
@@ -96,12 +104,47 @@ macro_rules! in_place_operators {
 
 in_place_operators! {
     __iadd__ ops::arithmetic::ADD, one();
+    __isub__ ops::arithmetic::SUB, one();
     __imul__ ops::arithmetic::MUL, Attrs::new();
     __itruediv__ ops::arithmetic::DIV, Attrs::new();
+    __ifloordiv__ ops::arithmetic::FLOOR_DIVIDE, Attrs::new();
+    __imod__ ops::arithmetic::REMAINDER, Attrs::new();
+    __iand__ ops::logical::BITWISE_AND, Attrs::new();
+    __ior__ ops::logical::BITWISE_OR, Attrs::new();
+    __ixor__ ops::logical::BITWISE_XOR, Attrs::new();
+    __ilshift__ ops::logical::BITWISE_LEFT_SHIFT, Attrs::new();
+    __irshift__ ops::logical::BITWISE_RIGHT_SHIFT, Attrs::new();
 }
 
 #[pymethods]
 impl PyTensor {
+    fn __pow__<'py>(
+        slf: &Bound<'py, Self>,
+        other: &Bound<'py, PyAny>,
+        modulo: &Bound<'py, PyAny>,
+    ) -> Object<'py> {
+        no_modulo(modulo)?;
+        binary(slf, other, &ops::arithmetic::POW, &Attrs::new(), false)
+    }
+
+    fn __rpow__<'py>(
+        slf: &Bound<'py, Self>,
+        other: &Bound<'py, PyAny>,
+        modulo: &Bound<'py, PyAny>,
+    ) -> Object<'py> {
+        no_modulo(modulo)?;
+        binary(slf, other, &ops::arithmetic::POW, &Attrs::new(), true)
+    }
+
+    fn __ipow__<'py>(
+        slf: &Bound<'py, Self>,
+        other: &Bound<'py, PyAny>,
+        modulo: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        no_modulo(modulo)?;
+        in_place(slf, other, &ops::arithmetic::POW, &Attrs::new())
+    }
+
     fn __matmul__<'py>(slf: &Bound<'py, Self>, other: &Bound<'py, PyAny>) -> Object<'py> {
         product(slf, other, false)
     }
@@ -117,8 +160,11 @@ impl PyTensor {
     ) -> Object<'py> {
         let op = match op {
             CompareOp::Lt => &ops::compare::LT,
+            CompareOp::Le => &ops::compare::LE,
             CompareOp::Eq => &ops::compare::EQ,
-            _ => return Ok(not_implemented(slf.py())),
+            CompareOp::Ne => &ops::compare::NE,
+            CompareOp::Gt => &ops::compare::GT,
+            CompareOp::Ge => &ops::compare::GE,
         };
         binary(slf, other, op, &Attrs::new(), false)
     }
@@ -129,6 +175,14 @@ impl PyTensor {
 
     fn __pos__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
         slf.clone()
+    }
+
+    fn __abs__<'py>(slf: &Bound<'py, Self>) -> Object<'py> {
+        convert::wrap(slf.py(), ops::abs(slf.get().tensor())?)
+    }
+
+    fn __invert__<'py>(slf: &Bound<'py, Self>) -> Object<'py> {
+        convert::wrap(slf.py(), ops::bitwise_not(slf.get().tensor())?)
     }
 
     fn __bool__(&self) -> PyResult<bool> {
@@ -190,4 +244,13 @@ fn product<'py>(x: &Bound<'py, PyTensor>, y: &Bound<'py, PyAny>, swapped: bool) 
         ops::mm(x, y)?
     };
     convert::wrap(py, out)
+}
+
+fn no_modulo(modulo: &Bound<'_, PyAny>) -> PyResult<()> {
+    if modulo.is_none() {
+        return Ok(());
+    }
+    Err(pyo3::exceptions::PyTypeError::new_err(
+        "pow() of tensors takes no modulo",
+    ))
 }

@@ -5,12 +5,14 @@ use super::dtype::dtype_object;
 use super::signature::{self, Signature};
 use super::tensor::PyTensor;
 
-use crate::ops::{Kernel, OP_TABLE, OpDef, dispatch};
+use crate::ops::{Forms, Kernel, OP_TABLE, OpDef, dispatch};
+
 use crate::tensor::Operand;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
+use rustc_hash::FxHashMap;
 
 /// How an op is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,25 +25,33 @@ enum Form {
 /// An op as a Python callable: `rustgrad.add`, `Tensor.add` or `Tensor.add_`.
 #[pyclass(name = "Op", module = "rustgrad._C", frozen, weakref)]
 pub(super) struct PyOp {
-    op: &'static OpDef,
     name: String,
     form: Form,
     signatures: Vec<Signature>,
+    /// The op of each signature, and which of the op's own it is. Ops that share a name are
+    /// overloads of one function.
+    targets: Vec<(&'static OpDef, usize)>,
 }
 
 impl PyOp {
-    fn new(op: &'static OpDef, name: &str, form: Form) -> Self {
-        let signatures = op.sig.iter().map(|s| Signature::parse(s)).collect();
-        let name = if form == Form::InPlace {
-            format!("{name}_")
-        } else {
-            name.to_owned()
+    fn new(ops: &[&'static OpDef], name: &str, form: Form) -> Self {
+        let mut signatures = Vec::new();
+        let mut targets = Vec::new();
+        for op in ops {
+            for (i, text) in op.sig.iter().enumerate() {
+                signatures.push(Signature::parse(text));
+                targets.push((*op, i));
+            }
+        }
+        let name = match form {
+            Form::InPlace => format!("{name}_"),
+            _ => name.to_owned(),
         };
         Self {
-            op,
             name,
             form,
             signatures,
+            targets,
         }
     }
 
@@ -52,16 +62,17 @@ impl PyOp {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = args.py();
-        let (overload, (inputs, attrs)) =
+        let (found, (inputs, attrs)) =
             signature::bind(&self.name, &self.signatures, slf, args, kwargs)?;
+        let (op, overload) = self.targets[found];
         if self.form == Form::InPlace {
-            dispatch::run_overload_in_place(self.op, overload, &inputs, &attrs)?;
+            dispatch::run_overload_in_place(op, overload, &inputs, &attrs)?;
             return match slf {
                 Some(slf) => Ok(slf.clone()),
                 None => args.get_item(0),
             };
         }
-        let outs = dispatch::run_overload(self.op, overload, &inputs, &attrs)?;
+        let outs = dispatch::run_overload(op, overload, &inputs, &attrs)?;
         if let Some(out) = kwargs
             .map(|k| k.get_item(intern!(py, "out")))
             .transpose()?
@@ -82,7 +93,7 @@ impl PyOp {
                 None => convert::wrap(py, out.clone()),
             };
         }
-        convert::results(py, self.op.name, self.op.returns, outs)
+        convert::results(py, op.name, op.returns, outs)
     }
 }
 
@@ -170,10 +181,14 @@ impl PyOp {
             .map(|s| format!("{}{}", self.name, s.text()))
             .collect();
         let in_place = match self.form {
-            Form::InPlace => format!("In-place form of `{}`.\n\n", self.op.name),
+            Form::InPlace => format!("In-place form of `{}`.\n\n", self.targets[0].0.name),
             _ => String::new(),
         };
-        format!("{}\n\n{in_place}{}", signatures.join("\n"), self.op.doc)
+        format!(
+            "{}\n\n{in_place}{}",
+            signatures.join("\n"),
+            self.targets[0].0.doc
+        )
     }
 
     /// The declared signatures.
@@ -298,26 +313,43 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(op_meta, m)?)?;
     let tensor = py.get_type::<PyTensor>();
     let functions = PyList::empty(py);
+    let mut names: Vec<&str> = Vec::new();
+    let mut by_name: FxHashMap<&str, Vec<&'static OpDef>> = FxHashMap::default();
     for op in OP_TABLE.iter().filter(|op| !op.sig.is_empty()) {
         for name in std::iter::once(&op.name).chain(op.aliases) {
-            if op.forms.function || op.forms.nn {
-                m.add(name, PyOp::new(op, name, Form::Function))?;
-                if op.forms.function {
-                    functions.append(name)?;
-                }
+            let ops = by_name.entry(name).or_default();
+            if ops.is_empty() {
+                names.push(name);
             }
-            if op.forms.method {
-                tensor.setattr(*name, PyOp::new(op, name, Form::Method))?;
+            ops.push(op);
+        }
+    }
+    for name in names {
+        let ops_with = |form: fn(&Forms) -> bool| -> Vec<&'static OpDef> {
+            by_name[name]
+                .iter()
+                .copied()
+                .filter(|op| form(&op.forms))
+                .collect()
+        };
+        let function = ops_with(|f| f.function || f.nn);
+        if !function.is_empty() {
+            m.add(name, PyOp::new(&function, name, Form::Function))?;
+            if function.iter().any(|op| op.forms.function) {
+                functions.append(name)?;
             }
-            if op.forms.in_place {
-                tensor.setattr(format!("{name}_"), PyOp::new(op, name, Form::InPlace))?;
-                if op.forms.function {
-                    m.add(
-                        format!("{name}_").as_str(),
-                        PyOp::new(op, name, Form::InPlace),
-                    )?;
-                    functions.append(format!("{name}_"))?;
-                }
+        }
+        let method = ops_with(|f| f.method);
+        if !method.is_empty() {
+            tensor.setattr(name, PyOp::new(&method, name, Form::Method))?;
+        }
+        let in_place = ops_with(|f| f.in_place);
+        if !in_place.is_empty() {
+            let spelled = format!("{name}_");
+            tensor.setattr(&*spelled, PyOp::new(&in_place, name, Form::InPlace))?;
+            if in_place.iter().any(|op| op.forms.function) {
+                m.add(&*spelled, PyOp::new(&in_place, name, Form::InPlace))?;
+                functions.append(&spelled)?;
             }
         }
     }

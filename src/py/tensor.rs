@@ -437,6 +437,16 @@ impl PyTensor {
         Ok(PyList::new(py, rows)?.try_iter()?.into_any())
     }
 
+    fn __contains__(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(value) = convert::operand(value)? else {
+            return Err(PyRuntimeError::new_err(format!(
+                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {}.",
+                value.get_type()
+            )));
+        };
+        Ok(ops::any(ops::eq(self.tensor(), value)?)?.item()?.as_bool())
+    }
+
     /// Attributes of the user's, when there is no other of that name.
     fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         let py = name.py();

@@ -159,6 +159,8 @@ pub trait Float:
     fn digamma(self) -> Self;
     /// `sin(pi x) / (pi x)`, 1 at 0.
     fn sinc(self) -> Self;
+    /// Derivative number `n` (a whole number) of `sinc`.
+    fn sinc_derivative(self, n: Self) -> Self;
     /// Derivative of order `n` of [`Float::digamma`]; `n` is a non-negative integer.
     fn polygamma(self, n: Self) -> Self;
     /// Rounds to `decimals` decimal digits after the point, or before it if negative.
@@ -380,6 +382,10 @@ macro_rules! float {
             #[inline(always)]
             fn polygamma(self, n: Self) -> Self {
                 special::polygamma(n as u32, f64::from(self)) as $t
+            }
+            #[inline(always)]
+            fn sinc_derivative(self, n: Self) -> Self {
+                special::sinc_derivative(f64::from(n), f64::from(self)) as $t
             }
             #[inline(always)]
             fn round_decimals(self, decimals: Self) -> Self {

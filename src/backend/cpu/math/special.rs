@@ -26,6 +26,40 @@ pub(super) fn sinc(x: f64) -> f64 {
     }
 }
 
+/// Derivative number `n` of [`sinc`]: `pi^n f_n(pi x)` for the derivatives `f_n` of `sin(z) / z`.
+///
+/// `z f = sin(z)`, differentiated `n` times, gives `f_n = (sin(z + n pi / 2) - n f_(n-1)) / z`, which
+/// loses digits when `z` is not large beside `n`; there the power series
+/// `f_n = sum of (-1)^k z^(2k-n) / ((2k+1) (2k-n)!)` over `2k >= n` is used.
+pub(super) fn sinc_derivative(n: f64, x: f64) -> f64 {
+    let z = PI * x;
+    let scale = PI.powf(n);
+    if z.abs() > n + 2.0 {
+        let mut f = sinc(x);
+        for k in 1..=n as u64 {
+            let k = k as f64;
+            f = ((z + k * PI / 2.0).sin() - k * f) / z;
+        }
+        return scale * f;
+    }
+    let n = n as u64;
+    let first = n.div_ceil(2);
+    // Term k = first: z^(2k-n) / (2k-n)! is 1 or z.
+    let mut power = if n % 2 == 0 { 1.0 } else { z };
+    let mut sum = 0.0;
+    for k in first..first + 60 {
+        let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
+        let term = sign * power / (2 * k + 1) as f64;
+        sum += term;
+        if term.abs() < 1e-18 * sum.abs() {
+            break;
+        }
+        let m = (2 * k - n) as f64;
+        power *= z * z / ((m + 1.0) * (m + 2.0));
+    }
+    scale * sum
+}
+
 /// Inverse error function: `erfinv(y) = ppf((1 + y) / 2) / sqrt(2)` with the percentage points of
 /// the normal distribution by Wichura's algorithm AS 241 (PPND16; Applied Statistics 37, 1988,
 /// 477-484), good to 1e-16.
