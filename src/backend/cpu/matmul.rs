@@ -7,6 +7,9 @@ use super::math::Compute;
 use super::walk::{Walk, address};
 use crate::base::DType;
 
+#[cfg(test)]
+mod tests;
+
 /// Up to this size in every dimension, a plain loop is quicker than packing.
 const TINY: usize = 8;
 

@@ -7,6 +7,9 @@ use super::math::Float;
 use super::walk::Walk;
 use crate::base::DType;
 
+#[cfg(test)]
+mod tests;
+
 /// See [`super::super::Backend::layer_norm`]. The variance is the mean of the squared distances
 /// from the mean, which a first pass finds.
 #[allow(clippy::too_many_arguments)]
@@ -81,10 +84,16 @@ fn typed<C: Acc + Float>(
 /// The mean of `x` and `1 / sqrt(variance + eps)`; NaN over nothing.
 fn statistics<C: Acc + Float>(x: &[C], eps: f64) -> (C, C) {
     let n: C = Float::of(x.len() as f64);
-    let mean = pairwise(x, |block| fold::<C, Sum>(block)) / n;
-    let square = |x: C, _| (x - mean) * (x - mean);
-    let variance = pairwise(x, |block| sum_with(block, block, square)) / n;
-    (mean, C::ONE / (variance + Float::of(eps)).sqrt())
+    let near = pairwise(x, |block| fold::<C, Sum>(block)) / n;
+    // The rounded mean is off by the mean distance from it, which takes its share of the squares.
+    let off = pairwise(x, |block| sum_with(block, block, |x, _| x - near)) / n;
+    let square = |x: C, _| (x - near) * (x - near);
+    let variance = pairwise(x, |block| sum_with(block, block, square)) / n - off * off;
+    let eps: C = Float::of(eps);
+    (
+        near + off,
+        C::ONE / (variance.maximum(C::ZERO) + eps).sqrt(),
+    )
 }
 
 /// The pairwise sum of `f` over blocks.

@@ -10,6 +10,9 @@ use super::walk::address;
 use crate::base::DType;
 use smallvec::SmallVec;
 
+#[cfg(test)]
+mod tests;
+
 /// Columns that are reduced together when the reduced dimension is an outer one.
 const TILE: usize = 512;
 

@@ -7,6 +7,9 @@ use super::math::Float;
 use super::walk::Walk;
 use crate::base::DType;
 
+#[cfg(test)]
+mod tests;
+
 /// Lanes that are scanned together when the scanned dimension is an outer one.
 const TILE: usize = 256;
 

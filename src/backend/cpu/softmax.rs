@@ -10,6 +10,9 @@ use super::math::Float;
 use super::walk::{MOST, Walk};
 use crate::base::DType;
 
+#[cfg(test)]
+mod tests;
+
 /// Lanes that are computed together when the dimension is an outer one.
 const TILE: usize = 32;
 

@@ -1,6 +1,7 @@
 //! Small tensors for the tests of kernels.
 
 use super::super::View;
+use crate::base::rng::philox;
 use crate::base::{DType, Device, Layout, Scalar};
 use crate::memory::Storage;
 use crate::memory::storage::{read_scalar, write_scalar};
@@ -158,4 +159,52 @@ pub(super) fn same(a: &[f64], b: &[f64]) -> bool {
         && a.iter()
             .zip(b)
             .all(|(x, y)| x == y || (x.is_nan() && y.is_nan()))
+}
+
+/// `n` numbers between -4 and 4 that every floating-point type holds exactly.
+pub(super) fn noise(n: usize, seed: u64) -> Vec<f64> {
+    (0..n as u64)
+        .map(|i| f64::from(philox(seed, i)[0] >> 26) / 8.0 - 4.0)
+        .collect()
+}
+
+/// Whether two lists are equal up to `tolerance`, relative to numbers above 1; NaN equals NaN and
+/// infinities themselves.
+pub(super) fn close(a: &[f64], b: &[f64], tolerance: f64) -> bool {
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(x, y)| {
+            x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * y.abs().max(1.0)
+        })
+}
+
+/// The rounding error of a floating-point type.
+pub(super) fn epsilon(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 2f64.powi(-11),
+        DType::BF16 => 2f64.powi(-8),
+        DType::F32 => 2f64.powi(-24),
+        _ => 2f64.powi(-53),
+    }
+}
+
+/// For each index of `shape` without the dimensions `dims`, in row-major order, the row-major
+/// positions of the elements it stands for, in row-major order.
+pub(super) fn groups(shape: &[usize], dims: &[usize]) -> Vec<Vec<usize>> {
+    let kept: usize = (0..shape.len())
+        .filter(|d| !dims.contains(d))
+        .map(|d| shape[d])
+        .product();
+    let mut groups = vec![Vec::new(); kept];
+    for i in 0..shape.iter().product() {
+        let (mut rest, mut group, mut step) = (i, 0, 1);
+        for d in (0..shape.len()).rev() {
+            if !dims.contains(&d) {
+                group += rest % shape[d] * step;
+                step *= shape[d];
+            }
+            rest /= shape[d];
+        }
+        groups[group].push(i);
+    }
+    groups
 }
