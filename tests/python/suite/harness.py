@@ -231,5 +231,6 @@ def expanded(a: np.ndarray) -> np.ndarray:
 def share(a: np.ndarray, dtype: str | None = None) -> Any:
     """A tensor in the layout of ``a``; its float type varies by ``dtype``."""
     t = rg.from_numpy(a)
-    assert tuple(s * a.itemsize for s in t.stride()) == a.strides or a.size <= 1
+    strides = [s * a.itemsize for s in t.stride()]
+    assert all(n <= 1 or s == t for n, s, t in zip(a.shape, a.strides, strides, strict=True))
     return t if dtype is None or DTYPES[dtype] == t.dtype else tensor(round_to(a, dtype), dtype)

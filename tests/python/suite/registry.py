@@ -117,12 +117,12 @@ def round_to(a: np.ndarray, dtype: str) -> np.ndarray:
     value, if the type is unsigned.
     """
     if dtype == "bool":
-        return a > 0
+        return np.asarray(a > 0)
     if dtype in INTS:
         if a.dtype.kind == "f":
             a = np.sign(a) * np.ceil(np.abs(a))
         a = np.asarray(a, dtype=np.int64)
-        return np.abs(a) if dtype == "u8" else a
+        return np.asarray(np.abs(a)) if dtype == "u8" else a
     a = np.asarray(a, dtype=np.float64)
     if dtype == "bf16":
         return to_bf16(a)
@@ -133,7 +133,7 @@ def to_bf16(a: np.ndarray) -> np.ndarray:
     """Rounded to eight bits of mantissa, to nearest, ties to even."""
     mantissa, exponent = np.frexp(a)
     rounded = np.ldexp(np.round(mantissa * 256.0), exponent - 8)
-    return np.where(np.isfinite(a), rounded, a)
+    return np.asarray(np.where(np.isfinite(a), rounded, a))
 
 
 class Make:
