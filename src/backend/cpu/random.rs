@@ -5,9 +5,9 @@
 
 use super::super::{Distribution, View};
 use super::map::{AllCasts, ComputeType, store};
-use super::math::Float;
+use super::math::{Compute, Float};
 use super::walk::Walk;
-use crate::base::rng::{philox, unit_f32, unit_f64};
+use crate::base::rng::{philox_blocks, unit_f32, unit_f64};
 use crate::base::{DType, Layout};
 use half::{bf16, f16};
 
@@ -21,9 +21,16 @@ const BLOCK: usize = 512;
 type Bits = [u32; 4];
 
 /// The types that random numbers are computed in.
+///
+/// The functions here are plain arithmetic without branches: loops over them become vector code,
+/// and their results are the same on every machine.
 trait Unit: Float + ComputeType + AllCasts {
     /// Half the distance of two neighbouring uniform numbers.
     const HALF: Self;
+    /// Coefficients of `atanh(s) / s` in powers of `s^2`, as many as matter.
+    const ATANH: &[Self];
+    /// Coefficients of `sin(x) / x` in powers of `x^2`, as many as matter up to a quarter turn.
+    const SINE: &[Self];
     /// The nearest number.
     #[inline(always)]
     fn near(x: f64) -> Self {
@@ -31,21 +38,109 @@ trait Unit: Float + ComputeType + AllCasts {
     }
     /// Two independent uniform numbers in `[0, 1)`.
     fn units(bits: Bits) -> [Self; 2];
+    /// `(m, e)` with `self = m 2^e` and `m` between the roots of 1/2 and 2. For positive normal
+    /// numbers.
+    fn split(self) -> (Self, Self);
+
+    /// The natural logarithm of a positive normal number.
+    #[inline(always)]
+    fn log(self) -> Self {
+        let (m, e) = self.split();
+        let f = m - Self::ONE;
+        let s = f / (f + Self::near(2.0));
+        let s2 = s * s;
+        let (last, rest) = Self::ATANH.split_last().expect("not empty");
+        let mut sum = *last;
+        for c in rest.iter().rev() {
+            sum = sum * s2 + *c;
+        }
+        e * Self::near(std::f64::consts::LN_2) + (s + s) * sum
+    }
+
+    /// The cosine of `self` turns, of which there are at least 0 and less than 1.
+    #[inline(always)]
+    fn cos_turns(self) -> Self {
+        // cos(2 pi v) = sin(2 pi w): with v in [0, 1), |v - 1/2| in [0, 1/2], w in [-1/4, 1/4].
+        let w = (self - Self::near(0.5)).abs() - Self::near(0.25);
+        let x = w * Self::near(std::f64::consts::TAU);
+        let x2 = x * x;
+        let (last, rest) = Self::SINE.split_last().expect("not empty");
+        let mut sum = *last;
+        for c in rest.iter().rev() {
+            sum = sum * x2 + *c;
+        }
+        x * sum
+    }
+}
+
+/// `1 / (2 k + 1)`, the coefficients of `atanh`.
+const fn atanh_terms<const N: usize>() -> [f64; N] {
+    let mut terms = [0.0; N];
+    let mut k = 0;
+    while k < N {
+        terms[k] = 1.0 / (2 * k + 1) as f64;
+        k += 1;
+    }
+    terms
+}
+
+/// `(-1)^k / (2 k + 1)!`, the coefficients of the sine.
+const fn sine_terms<const N: usize>() -> [f64; N] {
+    let mut terms = [1.0; N];
+    let mut k = 1;
+    while k < N {
+        terms[k] = -terms[k - 1] / (2 * k * (2 * k + 1)) as f64;
+        k += 1;
+    }
+    terms
+}
+
+/// The terms rounded.
+const fn rounded<const N: usize>(terms: [f64; N]) -> [f32; N] {
+    let mut out = [0.0; N];
+    let mut k = 0;
+    while k < N {
+        out[k] = terms[k] as f32;
+        k += 1;
+    }
+    out
 }
 
 impl Unit for f32 {
     const HALF: f32 = 1.0 / (1u32 << 25) as f32;
+    const ATANH: &[f32] = &rounded(atanh_terms::<6>());
+    const SINE: &[f32] = &rounded(sine_terms::<7>());
     #[inline(always)]
     fn units(bits: Bits) -> [f32; 2] {
         [unit_f32(bits[0]), unit_f32(bits[2])]
+    }
+    #[inline(always)]
+    fn split(self) -> (f32, f32) {
+        // What the square root of 1/2 lacks to 1, so that the exponent steps at that root.
+        const SHIFT: u32 = 0x3F80_0000 - 0x3F35_04F3;
+        let bits = self.to_bits() + SHIFT;
+        let e = (bits >> 23) as i32 - 127;
+        let m = f32::from_bits((bits & 0x007F_FFFF) + 0x3F35_04F3);
+        (m, e as f32)
     }
 }
 
 impl Unit for f64 {
     const HALF: f64 = 1.0 / (1u64 << 54) as f64;
+    const ATANH: &[f64] = &atanh_terms::<12>();
+    const SINE: &[f64] = &sine_terms::<12>();
     #[inline(always)]
     fn units(bits: Bits) -> [f64; 2] {
         [unit_f64(bits[0], bits[1]), unit_f64(bits[2], bits[3])]
+    }
+    #[inline(always)]
+    fn split(self) -> (f64, f64) {
+        const ROOT: u64 = 0x3FE6_A09E_667F_3BCD;
+        const SHIFT: u64 = 0x3FF0_0000_0000_0000 - ROOT;
+        let bits = self.to_bits() + SHIFT;
+        let e = (bits >> 52) as i32 - 1023;
+        let m = f64::from_bits((bits & 0x000F_FFFF_FFFF_FFFF) + ROOT);
+        (m, f64::from(e))
     }
 }
 
@@ -58,10 +153,11 @@ pub(super) fn random(out: View, distribution: Distribution, seed: u64, offset: u
                 low.wrapping_add(below(bits, range) as i64)
             });
         }
-        // All 53 bits even for `f32`, so that small probabilities are met.
-        Distribution::Bernoulli { p } => fill(out, seed, offset, |bits| {
-            i64::from(unit_f64(bits[0], bits[1]) < p)
-        }),
+        Distribution::Bernoulli { p } => match out.dtype {
+            DType::F16 | DType::BF16 | DType::F32 => bernoulli::<f32>(out, p, seed, offset),
+            DType::F64 => bernoulli::<f64>(out, p, seed, offset),
+            _ => bernoulli::<i64>(out, p, seed, offset),
+        },
         _ => match out.dtype {
             DType::F16 | DType::BF16 | DType::F32 => real::<f32>(out, distribution, seed, offset),
             _ => real::<f64>(out, distribution, seed, offset),
@@ -69,21 +165,26 @@ pub(super) fn random(out: View, distribution: Distribution, seed: u64, offset: u
     }
 }
 
+/// Fills with 1 where a uniform number of 53 bits is less than `p`, even for `f32`, so that small
+/// probabilities are met.
+fn bernoulli<C: Compute + ComputeType + AllCasts>(out: View, p: f64, seed: u64, offset: u64) {
+    let bound = (p * (1u64 << 53) as f64).ceil() as i64;
+    fill(out, seed, offset, |bits| {
+        let k = (u64::from(bits[0]) << 32 | u64::from(bits[1])) >> 11;
+        C::truth((k as i64) < bound)
+    });
+}
+
 /// Fills with one of the continuous distributions, or the geometric one, computing in `C`.
 fn real<C: Unit>(out: View, distribution: Distribution, seed: u64, offset: u64) {
     match distribution {
         Distribution::Uniform { low, high } => {
             let (from, width) = (C::near(low), C::near(high - low));
-            let dtype = out.dtype;
+            // Rounding may reach the upper end, when scaling or (half types) when storing.
+            let most = C::near(before(high, out.dtype).max(low));
             fill(out, seed, offset, |bits| {
-                let [u, _] = C::units(bits);
-                let x = from + u * width;
-                // Rounding may reach the upper end, when scaling or (half types) when storing.
-                if stored(x.f64(), dtype) >= high {
-                    C::near(before(high, dtype).max(low))
-                } else {
-                    x
-                }
+                let x = from + C::units(bits)[0] * width;
+                if x < most { x } else { most }
             });
         }
         Distribution::Normal { mean, std } => {
@@ -99,9 +200,14 @@ fn real<C: Unit>(out: View, distribution: Distribution, seed: u64, offset: u64) 
         Distribution::Exponential { rate } => {
             let rate = C::near(rate);
             fill(out, seed, offset, |bits| {
+                let u = C::units(bits)[0];
                 // Not 0, whose logarithm users take.
-                let u = C::units(bits)[0].maximum(C::HALF);
-                u.neg().log1p().neg() / rate
+                let x = if u > C::ZERO {
+                    (C::ONE - u).log().neg()
+                } else {
+                    C::HALF
+                };
+                x / rate
             });
         }
         Distribution::Cauchy { median, sigma } => {
@@ -128,9 +234,9 @@ fn real<C: Unit>(out: View, distribution: Distribution, seed: u64, offset: u64) 
 #[inline(always)]
 fn normal<C: Unit>(bits: Bits) -> C {
     let [u, v] = C::units(bits);
-    // 1 - u is not 0.
-    let r = (C::near(-2.0) * Float::ln(C::ONE - u)).sqrt();
-    r * (C::near(std::f64::consts::TAU) * v).cos()
+    // 1 - u is exact, and not 0.
+    let r = (C::near(-2.0) * (C::ONE - u).log()).sqrt();
+    r * v.cos_turns()
 }
 
 /// A number below `range` (0 if that is 0): the integer part of a fraction of 128 bits times
@@ -141,16 +247,6 @@ fn below(bits: Bits, range: u64) -> u64 {
     let range = u128::from(range);
     let carry = (word(bits[2], bits[3]) * range) >> 64;
     ((word(bits[0], bits[1]) * range + carry) >> 64) as u64
-}
-
-/// `x` as it is read back from an element of type `dtype`.
-#[inline(always)]
-fn stored(x: f64, dtype: DType) -> f64 {
-    match dtype {
-        DType::F16 => f16::from_f32(x as f32).to_f64(),
-        DType::BF16 => bf16::from_f32(x as f32).to_f64(),
-        _ => x,
-    }
 }
 
 /// The greatest number of type `dtype` (`f64` for integers) below `x`.
@@ -178,19 +274,57 @@ fn before(x: f64, dtype: DType) -> f64 {
     }
 }
 
+/// Blocks of random bits, word by word.
+struct Words([[u32; BLOCK]; 4]);
+
+impl Words {
+    /// Block `i` of them.
+    #[inline(always)]
+    fn at(&self, i: usize) -> Bits {
+        [self.0[0][i], self.0[1][i], self.0[2][i], self.0[3][i]]
+    }
+}
+
+/// Sets `to[i]` to `f` of block `first + i`, for at most [`BLOCK`] elements.
+#[inline(always)]
+fn draw_any<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(Bits) -> C) {
+    let n = to.len().min(BLOCK);
+    philox_blocks(seed, first, words.0.each_mut().map(|w| &mut w[..n]));
+    for (i, x) in to[..n].iter_mut().enumerate() {
+        *x = f(words.at(i));
+    }
+}
+
+/// [`draw_any`] in vectors of 256 bits. The same numbers: the compiler fuses no multiplication and
+/// addition.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn draw_avx2<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(Bits) -> C) {
+    draw_any(to, words, seed, first, f);
+}
+
+/// [`draw_any`], as fast as the machine can.
+fn draw<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(Bits) -> C) {
+    #[cfg(target_arch = "x86_64")]
+    if to.len() > 4 && is_x86_feature_detected!("avx2") {
+        // SAFETY: the machine has the feature.
+        return unsafe { draw_avx2(to, words, seed, first, f) };
+    }
+    draw_any(to, words, seed, first, f);
+}
+
 /// Fills `out` with `f` of each element's block.
 fn fill<C: ComputeType + AllCasts>(out: View, seed: u64, offset: u64, f: impl Fn(Bits) -> C) {
     let order = Layout::contiguous(out.layout.shape.clone());
     let walk = Walk::new(&[&order, out.layout]);
     let mut block = [C::default(); BLOCK];
+    let mut words = Words([[0; BLOCK]; 4]);
     walk.for_each(|at| {
         let mut done = 0;
         while done < walk.run {
             let m = (walk.run - done).min(BLOCK);
             let first = offset.wrapping_add((at[0] + done) as u64);
-            for (x, i) in block[..m].iter_mut().zip(0u64..) {
-                *x = f(philox(seed, first.wrapping_add(i)));
-            }
+            draw(&mut block[..m], &mut words, seed, first, &f);
             let (start, stride) = (at[1] + done * walk.stride[1], walk.stride[1]);
             // SAFETY: NOTE [Views in bounds]; the block holds `m` numbers.
             unsafe { store(&out, start, stride, m, block.as_ptr()) };
@@ -203,10 +337,15 @@ fn fill<C: ComputeType + AllCasts>(out: View, seed: u64, offset: u64, f: impl Fn
 pub(super) fn randperm(out: View, seed: u64, offset: u64) {
     // Fisher and Yates: position `i` swaps with one of those up to it.
     let mut order: Vec<i64> = (0..out.numel() as i64).collect();
-    for i in 1..order.len() {
-        let bits = philox(seed, offset.wrapping_add(i as u64));
-        let j = below(bits, i as u64 + 1) as usize;
-        order.swap(i, j);
+    let mut words = Words([[0; BLOCK]; 4]);
+    let mut bits = [[0; 4]; BLOCK];
+    for start in (0..order.len()).step_by(BLOCK) {
+        let m = (order.len() - start).min(BLOCK);
+        let first = offset.wrapping_add(start as u64);
+        draw(&mut bits[..m], &mut words, seed, first, &|bits| bits);
+        for (i, bits) in (start..).zip(&bits[..m]) {
+            order.swap(i, below(*bits, i as u64 + 1) as usize);
+        }
     }
     let stride = out.layout.strides.first().map_or(0, |s| *s);
     // SAFETY: NOTE [Views in bounds]; there are as many numbers as elements.

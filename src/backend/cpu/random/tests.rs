@@ -2,6 +2,7 @@
 
 use super::super::testing::Array;
 use super::*;
+use crate::base::rng::philox;
 
 const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
 
@@ -29,7 +30,7 @@ const ALL: [Distribution; 8] = [
     Distribution::Geometric { p: 0.2 },
 ];
 
-fn draw(dtype: DType, n: usize, distribution: Distribution, seed: u64, offset: u64) -> Vec<f64> {
+fn drawn(dtype: DType, n: usize, distribution: Distribution, seed: u64, offset: u64) -> Vec<f64> {
     let out = Array::full(dtype, &[n], 0.0);
     random(out.view(), distribution, seed, offset);
     out.values()
@@ -43,7 +44,7 @@ fn check(
     cdf: &[(f64, f64)],
 ) {
     let n = 100_000;
-    let xs = draw(dtype, n, distribution, 11, 5);
+    let xs = drawn(dtype, n, distribution, 11, 5);
     if let Some((mean, variance)) = mean_and_variance {
         let got = xs.iter().sum::<f64>() / n as f64;
         let bound = 5.0 * (variance / n as f64).sqrt() + 1e-3 * mean.abs();
@@ -147,9 +148,9 @@ fn the_discrete_distributions_have_their_moments() {
 fn elements_depend_on_seed_offset_and_position_alone() {
     for dtype in DType::ALL {
         for distribution in ALL {
-            let all = draw(dtype, 700, distribution, 3, 1000);
-            assert_eq!(all, draw(dtype, 700, distribution, 3, 1000));
-            assert_eq!(all[100..], draw(dtype, 600, distribution, 3, 1100));
+            let all = drawn(dtype, 700, distribution, 3, 1000);
+            assert_eq!(all, drawn(dtype, 700, distribution, 3, 1000));
+            assert_eq!(all[100..], drawn(dtype, 600, distribution, 3, 1100));
             // In a shape, in other orders in memory, and across the end of the counter.
             let grid = Array::full(dtype, &[7, 4, 25], 0.0);
             for out in [grid.scattered(), grid] {
@@ -159,11 +160,11 @@ fn elements_depend_on_seed_offset_and_position_alone() {
             let columns = Array::full(dtype, &[100, 7], 0.0).transpose(0, 1);
             random(columns.view(), distribution, 3, 1000);
             assert_eq!(columns.values(), all);
-            let wrapped = draw(dtype, 8, distribution, 3, u64::MAX - 3);
-            assert_eq!(wrapped[4..], draw(dtype, 4, distribution, 3, 0));
+            let wrapped = drawn(dtype, 8, distribution, 3, u64::MAX - 3);
+            assert_eq!(wrapped[4..], drawn(dtype, 4, distribution, 3, 0));
             if dtype != DType::Bool {
-                assert_ne!(all, draw(dtype, 700, distribution, 4, 1000));
-                assert_ne!(all, draw(dtype, 700, distribution, 3, 1001));
+                assert_ne!(all, drawn(dtype, 700, distribution, 4, 1000));
+                assert_ne!(all, drawn(dtype, 700, distribution, 3, 1001));
             }
         }
     }
@@ -195,7 +196,7 @@ fn uniform_numbers_stay_below_the_upper_end() {
             (0.0, 0.1),
             (-3.0, 1e-300),
         ] {
-            let xs = draw(dtype, 50_000, Distribution::Uniform { low, high }, 2, 0);
+            let xs = drawn(dtype, 50_000, Distribution::Uniform { low, high }, 2, 0);
             assert!(xs.iter().all(|x| *x < high), "{dtype} {high}");
             assert!(xs.iter().all(|x| *x >= low), "{dtype} {low}");
         }
@@ -203,7 +204,7 @@ fn uniform_numbers_stay_below_the_upper_end() {
             low: 2.0,
             high: 2.0,
         };
-        assert_eq!(draw(dtype, 3, same, 2, 0), [2.0; 3]);
+        assert_eq!(drawn(dtype, 3, same, 2, 0), [2.0; 3]);
     }
 }
 
@@ -244,7 +245,7 @@ fn the_units_and_their_uses_at_the_ends() {
 #[test]
 fn exponential_numbers_are_positive_and_finite() {
     for dtype in [DType::F32, DType::F64] {
-        let xs = draw(
+        let xs = drawn(
             dtype,
             200_000,
             Distribution::Exponential { rate: 1.0 },
@@ -261,17 +262,17 @@ fn exponential_numbers_are_positive_and_finite() {
 fn geometric_and_bernoulli_at_the_ends() {
     for dtype in [DType::F32, DType::F64, DType::I64] {
         assert_eq!(
-            draw(dtype, 9, Distribution::Geometric { p: 1.0 }, 0, 0),
+            drawn(dtype, 9, Distribution::Geometric { p: 1.0 }, 0, 0),
             [1.0; 9]
         );
-        let xs = draw(dtype, 9999, Distribution::Geometric { p: 0.9 }, 0, 0);
+        let xs = drawn(dtype, 9999, Distribution::Geometric { p: 0.9 }, 0, 0);
         assert!(xs.iter().all(|x| *x >= 1.0 && x.fract() == 0.0));
         assert_eq!(
-            draw(dtype, 99, Distribution::Bernoulli { p: 1.0 }, 0, 0),
+            drawn(dtype, 99, Distribution::Bernoulli { p: 1.0 }, 0, 0),
             [1.0; 99]
         );
         assert_eq!(
-            draw(dtype, 99, Distribution::Bernoulli { p: 0.0 }, 0, 0),
+            drawn(dtype, 99, Distribution::Bernoulli { p: 0.0 }, 0, 0),
             [0.0; 99]
         );
     }
@@ -279,7 +280,7 @@ fn geometric_and_bernoulli_at_the_ends() {
 
 #[test]
 fn integers_cover_their_range_evenly() {
-    let xs = draw(
+    let xs = drawn(
         DType::I64,
         70_000,
         Distribution::Integers { low: -3, high: 4 },
@@ -297,11 +298,11 @@ fn integers_cover_their_range_evenly() {
         low: i64::MIN,
         high: i64::MAX,
     };
-    let xs = draw(DType::I64, 10_000, wide, 8, 0);
+    let xs = drawn(DType::I64, 10_000, wide, 8, 0);
     let negative = xs.iter().filter(|x| **x < 0.0).count();
     assert!((4700..5300).contains(&negative));
     let one = Distribution::Integers { low: 5, high: 6 };
-    assert_eq!(draw(DType::U8, 4, one, 8, 0), [5.0; 4]);
+    assert_eq!(drawn(DType::U8, 4, one, 8, 0), [5.0; 4]);
 }
 
 #[test]
@@ -311,7 +312,7 @@ fn neighbours_are_not_correlated() {
         std: 1.0,
     };
     for dtype in [DType::F32, DType::F64] {
-        let xs = draw(dtype, 100_000, standard, 21, 0);
+        let xs = drawn(dtype, 100_000, standard, 21, 0);
         for lag in [1, 2, 4] {
             let c: f64 = xs.iter().zip(&xs[lag..]).map(|(x, y)| x * y).sum();
             assert!((c / 1e5).abs() < 0.02, "{c}");
@@ -350,4 +351,57 @@ fn permutes() {
         counts.values().all(|c| (850..1150).contains(c)),
         "{counts:?}"
     );
+}
+
+#[test]
+fn the_logarithm_and_the_cosine_are_right() {
+    let count = 1 << 20;
+    for i in 0..count {
+        let bits = philox(5, i);
+        // Also small arguments, down to the least.
+        let shift = i % 24;
+        let x = (unit_f64(bits[0], bits[1]) + f64::EPSILON) / (1u64 << shift) as f64;
+        let (got, expected) = (Unit::log(x), libm::log(x));
+        assert!(
+            (got - expected).abs() <= 5e-16 * expected.abs() + 1e-18,
+            "log {x}: {got}"
+        );
+        let (got, expected) = (Unit::log(x as f32), libm::log(f64::from(x as f32)));
+        assert!(
+            (f64::from(got) - expected).abs() <= 2e-7 * expected.abs(),
+            "log {x}: {got}"
+        );
+        let v = unit_f64(bits[2], bits[3]);
+        let (got, expected) = (v.cos_turns(), libm::cos(std::f64::consts::TAU * v));
+        assert!((got - expected).abs() <= 2e-15, "cos {v}: {got}");
+        let v = unit_f32(bits[2]);
+        let expected = libm::cos(std::f64::consts::TAU * f64::from(v));
+        assert!(
+            (f64::from(v.cos_turns()) - expected).abs() <= 4e-7,
+            "cos {v}"
+        );
+    }
+    assert_eq!(Unit::log(1.0f32), 0.0);
+    assert_eq!(Unit::log(1.0f64), 0.0);
+    for (v, expected) in [(0.0, 1.0), (0.25, 0.0), (0.5, -1.0), (0.75, 0.0)] {
+        assert!((Unit::cos_turns(v) - expected).abs() <= 1e-15);
+        assert!((f64::from(Unit::cos_turns(v as f32)) - expected).abs() <= 2e-7);
+    }
+}
+
+#[test]
+fn vectors_change_no_number() {
+    let mut words = Words([[0; BLOCK]; 4]);
+    let (mut fast, mut plain) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+    draw(&mut fast, &mut words, 9, 77, &normal::<f32>);
+    draw_any(&mut plain, &mut words, 9, 77, &normal::<f32>);
+    assert_eq!(fast, plain);
+    let one_by_one: Vec<f32> = (77..77 + BLOCK as u64)
+        .map(|i| normal(philox(9, i)))
+        .collect();
+    assert_eq!(fast[..], one_by_one);
+    let (mut fast, mut plain) = ([0.0f64; BLOCK], [0.0f64; BLOCK]);
+    draw(&mut fast, &mut words, 9, 77, &normal::<f64>);
+    draw_any(&mut plain, &mut words, 9, 77, &normal::<f64>);
+    assert_eq!(fast, plain);
 }
