@@ -9,7 +9,7 @@
 
 use super::super::{Combine, View};
 use super::walk::{Walk, address};
-use crate::base::{DType, Error, Layout, Result, Shape};
+use crate::base::{DType, Layout, Result, Shape};
 use crate::ensure;
 use half::{bf16, f16};
 
@@ -275,26 +275,45 @@ fn cut_to(layout: &Layout, shape: &Shape) -> Layout {
     held_at(layout, shape, usize::MAX)
 }
 
-/// Refuses indices outside `0..size`.
-fn check(index: View, dim: usize, size: usize) -> Result<()> {
+/// Calls `f` with the row-major position and the value of each entry of `index`, in that order.
+#[inline(always)]
+fn for_each_entry(index: &View, mut f: impl FnMut(usize, i64)) {
     debug_assert_eq!(index.dtype, DType::I64);
-    let walk = Walk::new(&[index.layout]);
-    let mut bad = None;
+    let order = Layout::contiguous(index.layout.shape.clone());
+    let walk = Walk::new(&[&order, index.layout]);
     walk.for_each(|at| {
+        let first = address::<i64>(index, at[1]);
         for i in 0..walk.run {
             // SAFETY: NOTE [Views in bounds].
-            let k = unsafe { *address::<i64>(&index, at[0] + i * walk.stride[0]) };
-            if k as u64 >= size as u64 && bad.is_none() {
-                bad = Some(k);
-            }
+            f(at[0] + i, unsafe { *first.add(i * walk.stride[1]) });
         }
     });
-    match bad {
-        None => Ok(()),
-        Some(k) => Err(Error::runtime(format!(
-            "index {k} is out of bounds for dimension {dim} with size {size}"
-        ))),
-    }
+}
+
+/// The first entry that `bad` is true for.
+#[cold]
+fn find(index: &View, bad: impl Fn(i64) -> bool) -> i64 {
+    let mut found = None;
+    for_each_entry(index, |_, k| {
+        if bad(k) && found.is_none() {
+            found = Some(k);
+        }
+    });
+    found.unwrap_or_default()
+}
+
+/// Refuses indices outside `0..size`.
+fn check(index: View, dim: usize, size: usize) -> Result<()> {
+    let outside = |k: i64| k as u64 >= size as u64;
+    let mut bad = false;
+    for_each_entry(&index, |_, k| bad |= outside(k));
+    ensure!(
+        !bad,
+        runtime,
+        "index {} is out of bounds for dimension {dim} with size {size}",
+        find(&index, outside)
+    );
+    Ok(())
 }
 
 /// See [`super::super::Backend::gather`].
@@ -375,92 +394,91 @@ pub(super) fn scatter(
 /// The positions that index tensors look up: for each of their elements in row-major order, the
 /// distance from the first element of `x`.
 fn look_up(x: &Layout, indices: &[View]) -> Result<Vec<usize>> {
-    let shape = indices
-        .first()
-        .map_or(Shape::new(), |i| i.layout.shape.clone());
-    let order = Layout::contiguous(shape);
-    let mut places = vec![0; order.numel()];
+    let n = indices.first().map_or(1, View::numel);
+    let mut places = vec![0usize; n];
     for (dim, index) in indices.iter().enumerate() {
-        debug_assert_eq!(index.dtype, DType::I64);
-        debug_assert_eq!(index.layout.shape, order.shape);
+        debug_assert_eq!(index.layout.shape, indices[0].layout.shape);
         let (size, step) = (x.shape[dim], x.strides[dim]);
-        let mut bad = None;
-        let walk = Walk::new(&[&order, index.layout]);
-        walk.for_each(|at| {
-            for (i, place) in places[at[0]..at[0] + walk.run].iter_mut().enumerate() {
-                // SAFETY: NOTE [Views in bounds].
-                let k = unsafe { *address::<i64>(index, at[1] + i * walk.stride[1]) };
-                let wrapped = if k < 0 {
-                    k.wrapping_add(size as i64)
-                } else {
-                    k
-                } as u64;
-                if wrapped < size as u64 {
-                    *place += wrapped as usize * step;
-                } else if bad.is_none() {
-                    bad = Some(k);
-                }
-            }
+        // A negative entry counts from the end: its sign lets the size through.
+        let wrap = |k: i64| k.wrapping_add(size as i64 & (k >> 63)) as u64;
+        let outside = |k: i64| wrap(k) >= size as u64;
+        let mut bad = false;
+        for_each_entry(index, |i, k| {
+            bad |= outside(k);
+            // What a bad entry makes of it is not used.
+            places[i] = places[i].wrapping_add((wrap(k) as usize).wrapping_mul(step));
         });
-        if let Some(k) = bad {
-            return Err(Error::index(format!(
-                "index {k} is out of bounds for dimension {dim} with size {size}"
-            )));
-        }
+        ensure!(
+            !bad,
+            index,
+            "index {} is out of bounds for dimension {dim} with size {size}",
+            find(index, outside)
+        );
     }
     Ok(places)
 }
 
-/// How rows (what the trailing dimensions span) pair up between `x` and the dense side of an
-/// indexing op.
-struct Rows {
-    /// The start of each run of elements, relative to the row: in the dense side and in `x`.
-    runs: Vec<(usize, usize)>,
-    /// Elements in a run.
-    run: usize,
-    /// Strides along a run: of the dense side and of `x`.
-    stride: (usize, usize),
+/// Elements that an indexing op pairs up between `x` and the other side, the dense one.
+struct Run {
+    /// The first element of the dense side.
+    dense: usize,
+    /// The first element of `x`.
+    x: usize,
+    /// How many there are.
+    n: usize,
+    /// Strides: of the dense side and of `x`.
+    strides: (usize, usize),
 }
 
-impl Rows {
-    /// The rows after `k` leading dimensions of `x`, and after `lead` of the other side.
-    fn new(x: &Layout, k: usize, dense: &Layout, lead: usize) -> Self {
-        let tail = |l: &Layout, from: usize| Layout {
-            shape: l.shape[from..].into(),
-            strides: l.strides[from..].into(),
-            offset: 0,
-        };
-        let walk = Walk::new(&[&tail(dense, lead), &tail(x, k)]);
-        let mut runs = Vec::new();
-        walk.for_each(|at| runs.push((at[0], at[1])));
-        Self {
-            runs,
-            run: walk.run,
-            stride: (walk.stride[0], walk.stride[1]),
-        }
-    }
-}
-
-/// Calls `f` with the position of each row, in row-major order of the index: in the dense side and
-/// in `x`.
-fn for_each_row(
+/// Calls `f` with all runs of elements, so that those of `x` that coincide come in row-major order
+/// of the index. The first `k` dimensions of `x` are looked up at `places`, the first `lead` of
+/// `dense` are those of the index.
+#[inline(always)]
+fn for_each_run(
     places: &[usize],
-    x: &Layout,
-    dense: &Layout,
-    lead: usize,
-    mut f: impl FnMut(usize, usize),
+    (x, k): (&Layout, usize),
+    (dense, lead): (&Layout, usize),
+    mut f: impl FnMut(Run),
 ) {
-    let shape: Shape = dense.shape[..lead].into();
-    let rows = Layout {
-        strides: dense.strides[..lead].into(),
-        offset: dense.offset,
-        shape: shape.clone(),
+    let part = |l: &Layout, range: std::ops::Range<usize>| Layout {
+        shape: l.shape[range.clone()].into(),
+        strides: l.strides[range].into(),
+        offset: 0,
     };
-    let order = Layout::contiguous(shape);
-    let walk = Walk::new(&[&order, &rows]);
-    walk.for_each(|at| {
-        for (i, place) in places[at[0]..at[0] + walk.run].iter().enumerate() {
-            f(at[1] + i * walk.stride[1], x.offset + place);
+    let index = part(dense, 0..lead);
+    let order = Layout::contiguous(index.shape.clone());
+    let heads = Walk::new(&[&order, &index]);
+    // What the trailing dimensions span: where its runs start.
+    let rows = Walk::new(&[&part(dense, lead..dense.ndim()), &part(x, k..x.ndim())]);
+    let mut starts = Vec::new();
+    rows.for_each(|at| starts.push((dense.offset + at[0], x.offset + at[1])));
+    let strides = (rows.stride[0], rows.stride[1]);
+    if heads.run == places.len() && heads.stride[1] < strides.0 && strides.1 > 1 {
+        // Neighbours along the index are nearer in memory than those along a row: `x[:, index]`.
+        for (d, p) in starts {
+            for i in 0..rows.run {
+                for (j, place) in places.iter().enumerate() {
+                    f(Run {
+                        dense: d + i * strides.0 + j * heads.stride[1],
+                        x: p + i * strides.1 + place,
+                        n: 1,
+                        strides,
+                    });
+                }
+            }
+        }
+        return;
+    }
+    heads.for_each(|at| {
+        for (j, place) in places[at[0]..at[0] + heads.run].iter().enumerate() {
+            for (d, p) in &starts {
+                f(Run {
+                    dense: d + at[1] + j * heads.stride[1],
+                    x: p + place,
+                    n: rows.run,
+                    strides,
+                });
+            }
         }
     });
 }
@@ -473,10 +491,12 @@ pub(super) fn index(out: View, x: View, indices: &[View]) -> Result<()> {
     }
     let k = indices.len();
     let lead = out.layout.ndim() + k - x.layout.ndim();
-    let rows = Rows::new(x.layout, k, out.layout, lead);
-    with_size!(x.dtype, T => for_each_row(&places, x.layout, out.layout, lead, |to, from| {
+    with_size!(x.dtype, T => for_each_run(&places, (x.layout, k), (out.layout, lead), |r| {
         // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
-        unsafe { copy::<T>(&rows, address(&out, to), false, address(&x, from)) }
+        unsafe {
+            let (to, from) = (address::<T>(&out, r.dense), address::<T>(&x, r.x));
+            combine_run(to, r.strides.0, from, r.strides.1, r.n, |_, y| y);
+        }
     }));
     Ok(())
 }
@@ -494,51 +514,50 @@ pub(super) fn index_put(combine: Combine, x: View, indices: &[View], values: Vie
     }
     let k = indices.len();
     let lead = values.layout.ndim() + k - x.layout.ndim();
-    let rows = Rows::new(x.layout, k, values.layout, lead);
-    if combine == Combine::Set {
-        with_size!(x.dtype, T => for_each_row(&places, x.layout, values.layout, lead, |from, to| {
-            // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
-            unsafe { copy::<T>(&rows, address(&values, from), true, address(&x, to)) }
-        }));
-    } else {
-        let (sv, sx) = rows.stride;
-        with_number!(x.dtype, T => for_each_row(&places, x.layout, values.layout, lead, |from, to| {
-            for &(v, p) in &rows.runs {
-                for i in 0..rows.run {
-                    // SAFETY: as above.
-                    unsafe {
-                        let to = address::<T>(&x, to + p + i * sx);
-                        *to = Number::add(*to, *address::<T>(&values, from + v + i * sv));
-                    }
+    macro_rules! run {
+        ($T:ident, $f:expr) => {
+            for_each_run(&places, (x.layout, k), (values.layout, lead), |r| {
+                // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
+                unsafe {
+                    let (to, from) = (address::<$T>(&x, r.x), address::<$T>(&values, r.dense));
+                    combine_run(to, r.strides.1, from, r.strides.0, r.n, $f);
                 }
-            }
-        }));
+            })
+        };
+    }
+    if combine == Combine::Set {
+        with_size!(x.dtype, T => run!(T, |_, y| y));
+    } else {
+        with_number!(x.dtype, T => run!(T, Number::add));
     }
     Ok(())
 }
 
-/// Copies a row between the dense side and `x`.
+/// `to[i] = f(to[i], from[i])` for `n` elements.
 ///
 /// # Safety
-/// The row at `dense` and the one at `x` lie within their storages, and share no element.
+/// The elements lie within their storages.
 #[inline(always)]
-unsafe fn copy<T: Copy>(rows: &Rows, dense: *mut T, to_x: bool, x: *mut T) {
-    for &(d, p) in &rows.runs {
-        let (sd, sx) = rows.stride;
-        let (dense, x) = (dense.wrapping_add(d), x.wrapping_add(p));
-        let (to, st, from, sf) = if to_x {
-            (x, sx, dense, sd)
+unsafe fn combine_run<T: Copy>(
+    to: *mut T,
+    to_stride: usize,
+    from: *const T,
+    from_stride: usize,
+    n: usize,
+    f: impl Fn(T, T) -> T,
+) {
+    // SAFETY: the caller's promise. The first two branches are the last one, made fast.
+    unsafe {
+        if n == 1 {
+            *to = f(*to, *from);
+        } else if to_stride == 1 && from_stride == 1 {
+            for i in 0..n {
+                *to.add(i) = f(*to.add(i), *from.add(i));
+            }
         } else {
-            (dense, sd, x, sx)
-        };
-        // SAFETY: the caller's promise, in each branch.
-        unsafe {
-            if rows.run == 1 {
-                *to = *from;
-            } else if st == 1 && sf == 1 {
-                std::ptr::copy_nonoverlapping(from, to, rows.run);
-            } else {
-                (0..rows.run).for_each(|i| *to.add(i * st) = *from.add(i * sf));
+            for i in 0..n {
+                let to = to.add(i * to_stride);
+                *to = f(*to, *from.add(i * from_stride));
             }
         }
     }

@@ -173,7 +173,12 @@ pub(super) fn searchsorted(out: View, boundaries: View, v: View, right: bool) {
                 let mid = low + (high - low) / 2;
                 // SAFETY: NOTE [Views in bounds]; `mid < n`.
                 let b = unsafe { *address::<T>(&boundaries, row + mid * step) };
-                if if right { b.greater(x) } else { b.greater_equal(x) } {
+                let is_left = if right {
+                    b.greater(x)
+                } else {
+                    b.greater_equal(x)
+                };
+                if is_left {
                     high = mid;
                 } else {
                     low = mid + 1;

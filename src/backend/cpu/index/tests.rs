@@ -410,6 +410,40 @@ fn indexes_as_the_definition_says_in_every_layout() {
 }
 
 #[test]
+fn looks_up_columns() {
+    let x = counting(DType::F32, &[3, 4]);
+    let columns = i64s(&[3], &[3, 0, -1]);
+    let expected = [3.0, 0.0, 3.0, 7.0, 4.0, 7.0, 11.0, 8.0, 11.0];
+    let out = Array::full(DType::F32, &[3, 3], -1.0);
+    for out in [out.clone(), out.transpose(0, 1), out.scattered()] {
+        let (x, out_t) = (x.transpose(0, 1), out.transpose(0, 1));
+        index(out_t.view(), x.view(), &[columns.view()]).unwrap();
+        assert_eq!(out.values(), expected);
+    }
+    // x[:, [3, 0, -1]] = and += 0, 1, ..., 8, of which column 3 keeps the later ones.
+    let values = counting(DType::F32, &[3, 3]);
+    let x = Array::full(DType::F32, &[3, 4], 0.0);
+    let put = |combine| {
+        let (x, values) = (x.transpose(0, 1), values.transpose(0, 1));
+        index_put(combine, x.view(), &[columns.view()], values.view()).unwrap();
+    };
+    put(Combine::Set);
+    let set = [1.0, 0.0, 0.0, 2.0, 4.0, 0.0, 0.0, 5.0, 7.0, 0.0, 0.0, 8.0];
+    assert_eq!(x.values(), set);
+    put(Combine::Add);
+    let sums = [
+        2.0, 0.0, 0.0, 4.0, 8.0, 0.0, 0.0, 13.0, 14.0, 0.0, 0.0, 22.0,
+    ];
+    assert_eq!(x.values(), sums);
+    // One row of values for all.
+    let row = Array::new(DType::F32, &[3], &[1.0, 2.0, 3.0]).expand(&[3, 3]);
+    let x = Array::full(DType::F32, &[3, 4], 0.0).transpose(0, 1);
+    index_put(Combine::Add, x.view(), &[columns.view()], row.view()).unwrap();
+    let sums = [1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 4.0, 6.0];
+    assert_eq!(x.values(), sums);
+}
+
+#[test]
 fn puts_one_value_in_many_places() {
     let x = Array::full(DType::F32, &[3, 2], 0.0);
     let rows = i64s(&[4], &[0, 2, 2, -1]);
