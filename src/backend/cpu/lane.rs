@@ -1,6 +1,7 @@
 //! Lanes: the elements that one result of a reduction, scan or normalisation depends on.
 
 use super::super::View;
+use super::isa::versions;
 use super::map::{AllCasts, ComputeType, load, store};
 use super::math::Compute;
 use super::walk::address;
@@ -11,7 +12,7 @@ use smallvec::SmallVec;
 pub(super) const BLOCK: usize = 512;
 
 /// Partial results of a fold: a fixed number, so that results do not depend on the machine.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// The types that kernels accumulate in.
 pub(super) trait Acc: Compute + ComputeType + AllCasts {
@@ -81,10 +82,15 @@ folds! {
     All ONE |a, b| C::truth(a != C::ZERO && b != C::ZERO), |x| C::truth(x != C::ZERO);
 }
 
-/// Folds a block: lane `i` takes the elements `i`, `i + 16`, ..., and the lanes are merged as a
-/// balanced tree.
-#[inline]
-pub(super) fn fold<C: Acc, F: Fold<C>>(x: &[C]) -> C {
+versions! {
+    /// Folds a block: lane `i` takes the elements `i`, `i + 16`, ..., and the lanes are merged as a
+    /// balanced tree.
+    pub(super) fn fold<C: Acc, F: Fold<C>>(x: &[C]) -> C = fold_body;
+}
+
+/// What [`fold`] runs.
+#[inline(always)]
+pub(super) fn fold_body<C: Acc, F: Fold<C>>(x: &[C]) -> C {
     let mut lanes = [F::NEUTRAL; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
@@ -104,8 +110,8 @@ pub(super) fn sum_with<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
     let mut lanes = [C::ZERO; LANES];
     let ((ac, ar), (bc, br)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for (a, b) in ac.iter().zip(bc) {
-        for i in 0..LANES {
-            lanes[i] = lanes[i].add(f(a[i], b[i]));
+        for (l, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *l = l.add(f(a, b));
         }
     }
     for (l, (&a, &b)) in lanes.iter_mut().zip(ar.iter().zip(br)) {
@@ -114,8 +120,9 @@ pub(super) fn sum_with<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
     tree::<C, Sum>(lanes)
 }
 
+/// Merges lanes as a balanced tree.
 #[inline(always)]
-fn tree<C: Acc, F: Fold<C>>(mut lanes: [C; LANES]) -> C {
+pub(super) fn tree<C: Acc, F: Fold<C>>(mut lanes: [C; LANES]) -> C {
     let mut n = LANES / 2;
     while n > 0 {
         for i in 0..n {
@@ -211,6 +218,11 @@ impl Lane {
             [(_, s)] => Some(s),
             _ => None,
         }
+    }
+
+    /// The stride of the innermost dimension.
+    pub(super) fn last_stride(&self) -> usize {
+        self.dims.last().map_or(1, |d| d.1)
     }
 
     /// Calls `f` with the position, in the storage, of each run's first element, where the lane

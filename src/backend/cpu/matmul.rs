@@ -1,17 +1,22 @@
 //! Matrix products.
 
 use super::super::View;
+use super::isa::versions;
 use super::lane::{Acc, Lane, select, sum_with};
 use super::map::store;
 use super::math::Compute;
 use super::walk::{Walk, address};
-use crate::base::DType;
+use crate::base::{DType, Layout};
 
 #[cfg(test)]
 mod tests;
 
 /// Up to this size in every dimension, a plain loop is quicker than packing.
-const TINY: usize = 8;
+const TINY: usize = 4;
+
+/// Up to so many rows are multiplied into a result that lies in columns, if the second matrix does
+/// too: packing that matrix the other way round would take longer than all the rest.
+const NARROW: usize = 16;
 
 /// Results of a matrix-vector product that are computed together when the matrix lies in columns.
 const TILE: usize = 512;
@@ -21,12 +26,36 @@ pub(super) fn matmul(out: View, a: View, b: View) {
     if out.numel() == 0 {
         return;
     }
+    let flat = flatten(&out, &a, &b);
+    let [out, a, b] = match &flat {
+        Some([c, rows, second]) => {
+            [(out, c), (a, rows), (b, second)].map(|(v, layout)| View { layout, ..v })
+        }
+        None => [out, a, b],
+    };
     match out.dtype {
         DType::F32 => direct::<f32>(out, a, b),
         DType::F64 => direct::<f64>(out, a, b),
         DType::F16 | DType::BF16 => converted::<f32>(out, a, b),
         _ => converted::<i64>(out, a, b),
     }
+}
+
+/// Batches that all meet the same second matrix are one product, if their rows lie evenly.
+fn flatten(out: &View, a: &View, b: &View) -> Option<[Layout; 3]> {
+    let lead = a.layout.ndim() - 2;
+    let shape = &b.layout.shape;
+    let shared = |d: usize| b.layout.strides[d] == 0 || shape[d] == 1;
+    if lead == 0 || !(0..lead).all(shared) {
+        return None;
+    }
+    let rows = a.layout.shape[..=lead].iter().product();
+    let [k, n] = [shape[lead], shape[lead + 1]];
+    Some([
+        out.layout.reshape(&[rows, n].into())?,
+        a.layout.reshape(&[rows, k].into())?,
+        select(b.layout, |d| d >= lead),
+    ])
 }
 
 /// A matrix in memory.
@@ -74,8 +103,7 @@ macro_rules! float_product {
                 a: Matrix<Self>,
                 b: Matrix<Self>,
             ) {
-                // SAFETY: the caller's promise, passed on in each branch; strides fit in `isize`
-                // because the storage does.
+                // SAFETY: the caller's promise, passed on in each branch.
                 unsafe {
                     if m.max(n).max(k) <= TINY {
                         return tiny([m, n, k], c, a, b);
@@ -87,27 +115,27 @@ macro_rules! float_product {
                         let [c, a, b] = [c.transposed(), a.transposed(), b.transposed()];
                         return matrix_vector(n, k, c, b, a);
                     }
-                    gemm::gemm(
-                        m,
-                        n,
-                        k,
-                        c.at,
-                        c.columns as isize,
-                        c.rows as isize,
-                        false,
-                        a.at,
-                        a.columns as isize,
-                        a.rows as isize,
-                        b.at,
-                        b.columns as isize,
-                        b.rows as isize,
-                        0.0,
-                        1.0,
-                        false,
-                        false,
-                        false,
-                        gemm::Parallelism::None,
-                    );
+                    if m <= NARROW
+                        && n >= 4 * NARROW
+                        && b.rows == 1
+                        && b.columns > 1
+                        && c.columns == 1
+                    {
+                        let mut turned = vec![0.0; m * n];
+                        let to = Matrix {
+                            at: turned.as_mut_ptr(),
+                            rows: 1,
+                            columns: m,
+                        };
+                        large([m, n, k], to, a, b);
+                        for (j, column) in turned.chunks_exact(m).enumerate() {
+                            for (i, &x) in column.iter().enumerate() {
+                                *c.at(i, j) = x;
+                            }
+                        }
+                        return;
+                    }
+                    large([m, n, k], c, a, b);
                 }
             }
         }
@@ -118,17 +146,52 @@ float_product!(f64);
 
 impl Product for i64 {
     unsafe fn product([m, n, k]: [usize; 3], c: Matrix<Self>, a: Matrix<Self>, b: Matrix<Self>) {
-        for i in 0..m {
-            // SAFETY: the caller's promise, here and below.
-            (0..n).for_each(|j| unsafe { *c.at(i, j) = 0 });
-            for l in 0..k {
-                let x = unsafe { *a.at(i, l) };
-                (0..n).for_each(|j| unsafe {
-                    let c = c.at(i, j);
-                    *c = (*c).wrapping_add(x.wrapping_mul(*b.at(l, j)));
-                });
-            }
+        if n == 1 {
+            // SAFETY: the caller's promise.
+            return unsafe { matrix_vector(m, k, c, a, b) };
         }
+        for i in 0..m {
+            let c = Matrix {
+                at: c.at(i, 0),
+                ..c
+            };
+            let a = Matrix {
+                at: a.at(i, 0),
+                ..a
+            };
+            let [c, a, b] = [c.transposed(), b.transposed(), a.transposed()];
+            // SAFETY: the caller's promise: a row of the product is the other matrix, transposed, times a row.
+            unsafe { matrix_vector(n, k, c, a, b) };
+        }
+    }
+}
+
+/// # Safety
+/// As [`Product::product`].
+unsafe fn large<C: Acc>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b: Matrix<C>) {
+    // SAFETY: the caller's promise; strides fit in `isize` because the storage does.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.at,
+            c.columns as isize,
+            c.rows as isize,
+            false,
+            a.at,
+            a.columns as isize,
+            a.rows as isize,
+            b.at,
+            b.columns as isize,
+            b.rows as isize,
+            C::ZERO,
+            C::ONE,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
     }
 }
 
@@ -148,6 +211,39 @@ unsafe fn tiny<C: Compute>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b:
     }
 }
 
+versions! {
+    fn dot<C: Acc>(x: &[C], y: &[C]) -> C = dot_body;
+    /// Adds the columns, which start at a distance of `stride`, multiplied by the elements of
+    /// `vector`.
+    fn sum_columns<C: Acc>(sums: &mut [C], columns: &[C], stride: usize, vector: &[C])
+        = sum_columns_body;
+}
+
+#[inline(always)]
+fn dot_body<C: Acc>(x: &[C], y: &[C]) -> C {
+    sum_with(x, y, |x, y| x.mul(y))
+}
+
+#[inline(always)]
+fn sum_columns_body<C: Acc>(sums: &mut [C], columns: &[C], stride: usize, vector: &[C]) {
+    // Four columns at a time: the sums are read and written a quarter as often.
+    let column = |l: usize| &columns[l * stride..];
+    let (fours, rest) = vector.as_chunks::<4>();
+    for (i, y) in fours.iter().enumerate() {
+        let [a, b, c, d] = std::array::from_fn(|j| column(4 * i + j));
+        let terms = a.iter().zip(b).zip(c.iter().zip(d));
+        for (s, ((&a, &b), (&c, &d))) in sums.iter_mut().zip(terms) {
+            let two = s.add(a.mul(y[0])).add(b.mul(y[1]));
+            *s = two.add(c.mul(y[2])).add(d.mul(y[3]));
+        }
+    }
+    for (l, &y) in (4 * fours.len()..).zip(rest) {
+        for (s, &x) in sums.iter_mut().zip(column(l)) {
+            *s = s.add(x.mul(y));
+        }
+    }
+}
+
 /// `c = a b` where `b` and `c` have one column.
 ///
 /// # Safety
@@ -162,24 +258,31 @@ unsafe fn matrix_vector<C: Acc>(m: usize, k: usize, c: Matrix<C>, a: Matrix<C>, 
             // SAFETY: the caller's promise.
             unsafe {
                 let row = dense(a.at(i, 0), a.columns, k, spare);
-                *c.at(i, 0) = sum_with(row, vector, |x, y| x.mul(y));
+                *c.at(i, 0) = dot(row, vector);
             }
         }
         return;
     }
     let mut tile = [C::ZERO; TILE];
-    let mut spare = Vec::new();
+    let mut buffers = [Vec::new(), Vec::new()];
+    let [vector, spare] = &mut buffers;
+    // SAFETY: the caller's promise.
+    let vector = unsafe { dense(b.at, b.rows, k, vector) };
     let mut first = 0;
     while first < m {
         let rows = (m - first).min(TILE);
         let tile = &mut tile[..rows];
         tile.fill(C::ZERO);
-        for l in 0..k {
-            // SAFETY: the caller's promise.
-            let (column, y) =
-                unsafe { (dense(a.at(first, l), a.rows, rows, &mut spare), *b.at(l, 0)) };
-            for (t, &x) in tile.iter_mut().zip(column) {
-                *t = t.add(x.mul(y));
+        if a.rows == 1 {
+            let n = (k - 1) * a.columns + rows;
+            // SAFETY: the caller's promise; what lies between the columns is not read.
+            let columns = unsafe { std::slice::from_raw_parts(a.at(first, 0), n) };
+            sum_columns(tile, columns, a.columns, vector);
+        } else {
+            for (l, y) in vector.iter().enumerate() {
+                // SAFETY: the caller's promise.
+                let column = unsafe { dense(a.at(first, l), a.rows, rows, spare) };
+                sum_columns(tile, column, 0, std::slice::from_ref(y));
             }
         }
         for (i, &t) in tile.iter().enumerate() {
@@ -214,6 +317,9 @@ fn sizes(a: &View, b: &View) -> ([usize; 3], usize) {
 
 /// Calls `f` with the positions of the matrices of each batch.
 fn batches(out: &View, a: &View, b: &View, lead: usize, mut f: impl FnMut(usize, usize, usize)) {
+    if lead == 0 {
+        return f(out.layout.offset, a.layout.offset, b.layout.offset);
+    }
     let batch = |v: &View| select(v.layout, |d| d < lead);
     Walk::new(&[&batch(out), &batch(a), &batch(b)]).elements(|at| f(at[0], at[1], at[2]));
 }
@@ -243,8 +349,20 @@ fn converted<C: Product>(out: View, a: View, b: View) {
     if k == 0 {
         return zero(out);
     }
-    let lane = |v: &View| Lane::new(v.layout, lead..lead + 2);
-    let lanes = [lane(&out), lane(&a), lane(&b)];
+    // Copies keep the order in memory, which is quicker to read, if the product takes either.
+    let turned = [&out, &a, &b].map(|v| {
+        let strides = &v.layout.strides;
+        C::DTYPE.is_float() && strides[lead] < strides[lead + 1]
+    });
+    let lane = |v: &View, turned: bool| {
+        let (first, second) = if turned { (1, 0) } else { (0, 1) };
+        Lane::new(v.layout, [lead + first, lead + second].into_iter())
+    };
+    let lanes = [
+        lane(&out, turned[0]),
+        lane(&a, turned[1]),
+        lane(&b, turned[2]),
+    ];
     let mut copies = [Vec::<C>::new(), Vec::new()];
     let mut copied = [usize::MAX; 2];
     let mut result = vec![C::ZERO; m * n];
@@ -256,16 +374,16 @@ fn converted<C: Product>(out: View, a: View, b: View) {
                 copied[i] = at;
             }
         }
-        let matrix = |at: *mut C, columns: usize| Matrix {
+        let matrix = |at: *mut C, rows: usize, columns: usize, turned: bool| Matrix {
             at,
-            rows: columns,
-            columns: 1,
+            rows: if turned { 1 } else { columns },
+            columns: if turned { rows } else { 1 },
         };
         let [a, b] = &mut copies;
         let [c, a, b] = [
-            matrix(result.as_mut_ptr(), n),
-            matrix(a.as_mut_ptr(), k),
-            matrix(b.as_mut_ptr(), n),
+            matrix(result.as_mut_ptr(), m, n, turned[0]),
+            matrix(a.as_mut_ptr(), m, k, turned[1]),
+            matrix(b.as_mut_ptr(), k, n, turned[2]),
         ];
         // SAFETY: the copies hold `m * k` and `k * n` elements, the result `m * n`.
         unsafe { C::product(sizes, c, a, b) };

@@ -1,7 +1,8 @@
 //! Normalisation over trailing dimensions.
 
 use super::super::View;
-use super::lane::{Acc, BLOCK, Cascade, Lane, Sum, fold, select, sum_with};
+use super::isa::versions;
+use super::lane::{Acc, BLOCK, Cascade, Lane, Sum, fold_body, select, sum_with};
 use super::map::store;
 use super::math::Float;
 use super::walk::Walk;
@@ -62,16 +63,7 @@ fn typed<C: Acc + Float>(
     walk.elements(|at| {
         // SAFETY: NOTE [Views in bounds]; the output is written after the last use.
         let x = unsafe { x_lane.read::<C>(&x, at[1], &mut buffer) };
-        let (m, r) = statistics(x, eps);
-        let terms = result.iter_mut().zip(x);
-        match parameters {
-            [None, None] => terms.for_each(|(o, &x)| *o = (x - m) * r),
-            [Some(w), None] => terms.zip(w).for_each(|((o, &x), &w)| *o = (x - m) * r * w),
-            [None, Some(b)] => terms.zip(b).for_each(|((o, &x), &b)| *o = (x - m) * r + b),
-            [Some(w), Some(b)] => terms
-                .zip(w.iter().zip(b))
-                .for_each(|((o, &x), (&w, &b))| *o = (x - m) * r * w + b),
-        }
+        let (m, r) = lane_norm(x, parameters, eps, &mut result);
         // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
         unsafe {
             out_lane.write(&out, at[0], &result);
@@ -81,23 +73,57 @@ fn typed<C: Acc + Float>(
     });
 }
 
-/// The mean of `x` and `1 / sqrt(variance + eps)`; NaN over nothing.
-fn statistics<C: Acc + Float>(x: &[C], eps: f64) -> (C, C) {
+/// The types that statistics are computed in.
+trait Real: Acc + Float {}
+impl<C: Acc + Float> Real for C {}
+
+versions! {
+    /// Normalises one lane, and returns its mean and `1 / sqrt(variance + eps)`, which are NaN over
+    /// nothing.
+    fn lane_norm<C: Real>(
+        x: &[C],
+        parameters: [Option<&[C]>; 2],
+        eps: f64,
+        out: &mut [C],
+    ) -> (C, C) = lane_norm_body;
+}
+
+#[inline(always)]
+fn lane_norm_body<C: Real>(
+    x: &[C],
+    parameters: [Option<&[C]>; 2],
+    eps: f64,
+    out: &mut [C],
+) -> (C, C) {
     let n: C = Float::of(x.len() as f64);
-    let near = pairwise(x, |block| fold::<C, Sum>(block)) / n;
+    let near = pairwise(x, |block| fold_body::<C, Sum>(block)) / n;
     // The rounded mean is off by the mean distance from it, which takes its share of the squares.
     let off = pairwise(x, |block| sum_with(block, block, |x, _| x - near)) / n;
     let square = |x: C, _| (x - near) * (x - near);
     let variance = pairwise(x, |block| sum_with(block, block, square)) / n - off * off;
     let eps: C = Float::of(eps);
-    (
+    let (m, r) = (
         near + off,
         C::ONE / (variance.maximum(C::ZERO) + eps).sqrt(),
-    )
+    );
+    let terms = out.iter_mut().zip(x);
+    match parameters {
+        [None, None] => terms.for_each(|(o, &x)| *o = (x - m) * r),
+        [Some(w), None] => terms.zip(w).for_each(|((o, &x), &w)| *o = (x - m) * r * w),
+        [None, Some(b)] => terms.zip(b).for_each(|((o, &x), &b)| *o = (x - m) * r + b),
+        [Some(w), Some(b)] => terms
+            .zip(w.iter().zip(b))
+            .for_each(|((o, &x), (&w, &b))| *o = (x - m) * r * w + b),
+    }
+    (m, r)
 }
 
 /// The pairwise sum of `f` over blocks.
+#[inline(always)]
 fn pairwise<C: Acc>(x: &[C], f: impl Fn(&[C]) -> C) -> C {
+    if x.len() <= BLOCK {
+        return f(x);
+    }
     let mut cascade = Cascade::new();
     let join = |a: &mut C, b: &C| *a = a.add(*b);
     for block in x.chunks(BLOCK) {

@@ -4,11 +4,14 @@
 //! has the same bits every time and an error that grows with the logarithm of its length.
 
 use super::super::{Reduction, View};
+use super::isa::versions;
 use super::lane::{self, Acc, BLOCK, Cascade, Fold, Lane, fold};
 use super::map::{load, store};
-use super::walk::address;
-use crate::base::DType;
+use super::walk::{Walk, address};
+use crate::base::{DType, Layout};
 use smallvec::SmallVec;
+use std::cmp::Reverse;
+use std::mem::MaybeUninit;
 
 #[cfg(test)]
 mod tests;
@@ -51,8 +54,8 @@ fn typed<C: Acc>(f: Reduction, out: View, x: View, dims: &[usize]) {
         Reduction::Min => Plan::new(out, x, dims).run::<C, lane::Min>(),
         Reduction::Any => Plan::new(out, x, dims).run::<C, lane::Any>(),
         Reduction::All => Plan::new(out, x, dims).run::<C, lane::All>(),
-        Reduction::ArgMax => arg::<C, lane::Max>(out, x, dims, |a, b| a > b),
-        Reduction::ArgMin => arg::<C, lane::Min>(out, x, dims, |a, b| a < b),
+        Reduction::ArgMax => arg::<C, lane::Max>(out, x, dims),
+        Reduction::ArgMin => arg::<C, lane::Min>(out, x, dims),
     }
 }
 
@@ -75,7 +78,7 @@ struct Plan<'a> {
 
 /// Orders dimensions by `x`'s stride and merges them where they lie evenly.
 fn merge(mut dims: SmallVec<[Dim; 4]>) -> SmallVec<[Dim; 4]> {
-    dims.sort_by(|a, b| b.1.cmp(&a.1));
+    dims.sort_by_key(|d| Reverse(d.1));
     let mut merged: SmallVec<[Dim; 4]> = SmallVec::new();
     for (n, xs, os) in dims {
         if let Some(last) = merged.last_mut()
@@ -145,7 +148,7 @@ impl<'a> Plan<'a> {
     /// One result after the other.
     fn by_lanes<C: Acc, F: Fold<C>>(&self) {
         let (columns, xs, os) = self.columns;
-        let mut buffer = [C::ZERO; BLOCK];
+        let mut buffer = MaybeUninit::uninit();
         let mut results = [C::ZERO; 64];
         let (x, out) = (self.x.layout.offset, self.out.layout.offset);
         visit(&self.outer, x, out, &mut |x, out| {
@@ -163,7 +166,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The result for the elements that start at `x`.
-    fn lane<C: Acc, F: Fold<C>>(&self, x: usize, buffer: &mut [C; BLOCK]) -> C {
+    fn lane<C: Acc, F: Fold<C>>(&self, x: usize, buffer: &mut MaybeUninit<[C; BLOCK]>) -> C {
+        let buffer = buffer.as_mut_ptr().cast::<C>();
         let (run, stride, _) = self.run;
         let direct = self.x.dtype == C::DTYPE && stride == 1;
         let slice = |at: usize, n: usize| {
@@ -179,27 +183,32 @@ impl<'a> Plan<'a> {
         visit(&self.rows, x, 0, &mut |x, _| {
             let mut done = 0;
             while done < run {
-                if direct && filled == 0 && run - done >= BLOCK {
-                    cascade.push(fold::<C, F>(slice(x + done, BLOCK)), join);
-                    done += BLOCK;
+                if direct && run >= BLOCK / 4 {
+                    let n = (run - done).min(BLOCK);
+                    cascade.push(fold::<C, F>(slice(x + done, n)), join);
+                    done += n;
                     continue;
                 }
                 let n = (run - done).min(BLOCK - filled);
                 // SAFETY: NOTE [Views in bounds]; the buffer has room for `n` more.
                 unsafe {
-                    let to = buffer.as_mut_ptr().add(filled);
+                    let to = buffer.add(filled);
                     load(&self.x, x + done * stride, stride, n, to);
                 }
                 done += n;
                 filled += n;
                 if filled == BLOCK {
-                    cascade.push(fold::<C, F>(buffer), join);
+                    // SAFETY: the buffer is full.
+                    let block = unsafe { std::slice::from_raw_parts(buffer, BLOCK) };
+                    cascade.push(fold::<C, F>(block), join);
                     filled = 0;
                 }
             }
         });
         if filled > 0 {
-            cascade.push(fold::<C, F>(&buffer[..filled]), join);
+            // SAFETY: so much of the buffer is filled.
+            let block = unsafe { std::slice::from_raw_parts(buffer, filled) };
+            cascade.push(fold::<C, F>(block), join);
         }
         cascade.finish(join).unwrap_or(F::NEUTRAL)
     }
@@ -223,7 +232,7 @@ impl<'a> Plan<'a> {
                     tile.resize(n, F::NEUTRAL);
                     tile
                 };
-                let join = |a: &mut Vec<C>, b: &Vec<C>| merge_into::<C, F, false>(a, b);
+                let join = |a: &mut Vec<C>, b: &Vec<C>| merge_tile::<C, F>(a, b);
                 let mut cascade = Cascade::new();
                 let mut tile = fresh(&mut spare);
                 let mut held = 0;
@@ -238,7 +247,7 @@ impl<'a> Plan<'a> {
                     // SAFETY: `n` elements of the view or of the filled buffer; nobody writes them
                     // during the merge.
                     let row = unsafe { std::slice::from_raw_parts(row, n) };
-                    merge_into::<C, F, true>(&mut tile, row);
+                    merge_row::<C, F>(&mut tile, row);
                     held += 1;
                     if held == ROWS {
                         let full = std::mem::replace(&mut tile, fresh(&mut spare));
@@ -259,21 +268,98 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Merges `row`, lifted first if `LIFT`, into `tile`.
-fn merge_into<C: Acc, F: Fold<C>, const LIFT: bool>(tile: &mut [C], row: &[C]) {
+versions! {
+    /// Merges the elements of `row` into `tile`.
+    fn merge_row<C: Acc, F: Fold<C>>(tile: &mut [C], row: &[C]) = merge_row_body;
+    /// Merges the results `part` into `tile`.
+    fn merge_tile<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) = merge_tile_body;
+}
+
+#[inline(always)]
+fn merge_row_body<C: Acc, F: Fold<C>>(tile: &mut [C], row: &[C]) {
     for (a, &b) in tile.iter_mut().zip(row) {
-        *a = F::merge(*a, if LIFT { F::lift(b) } else { b });
+        *a = F::merge(*a, F::lift(b));
     }
 }
 
-/// Positions of extrema; `better` compares strictly.
-fn arg<C: Acc, F: Fold<C>>(out: View, x: View, dims: &[usize], better: fn(C, C) -> bool) {
+#[inline(always)]
+fn merge_tile_body<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) {
+    for (a, &b) in tile.iter_mut().zip(part) {
+        *a = F::merge(*a, b);
+    }
+}
+
+/// Whether `v` is a better extremum than `best`, where `better` compares strictly: the first NaN is
+/// better than any number.
+#[inline(always)]
+fn wins<C: Acc>(v: C, best: C, better: impl Fn(C, C) -> bool) -> bool {
+    !best.is_nan() && (better(v, best) || v.is_nan())
+}
+
+/// A strict order of which the extremum is wanted, with the fold that finds it.
+trait Order<C>: Fold<C> {
+    fn better(a: C, b: C) -> bool;
+}
+
+impl<C: Acc> Order<C> for lane::Max {
+    #[inline(always)]
+    fn better(a: C, b: C) -> bool {
+        a > b
+    }
+}
+
+impl<C: Acc> Order<C> for lane::Min {
+    #[inline(always)]
+    fn better(a: C, b: C) -> bool {
+        a < b
+    }
+}
+
+/// Positions of extrema.
+fn arg<C: Acc, F: Order<C>>(out: View, x: View, dims: &[usize]) {
     let all = x.layout.ndim();
-    let kept = |layout: &crate::base::Layout| lane::select(layout, |d| !dims.contains(&d));
-    let (x_kept, out_kept) = (kept(x.layout), kept(out.layout));
+    let kept = |layout: &Layout| lane::select(layout, |d| !dims.contains(&d));
     let elements = Lane::new(x.layout, (0..all).filter(|d| dims.contains(d)));
+    let walk = Walk::new(&[&kept(out.layout), &kept(x.layout)]);
     let mut buffer = [C::ZERO; BLOCK];
-    super::walk::Walk::new(&[&out_kept, &x_kept]).elements(|at| {
+    let small = elements.len < 32 || walk.stride[1] < elements.last_stride();
+    // The positions in a tile are 32 bits wide.
+    if walk.run >= 16 && small && u32::try_from(elements.len).is_ok() {
+        let mut best = [C::ZERO; TILE];
+        let mut places = [0u32; TILE];
+        walk.for_each(|at| {
+            let mut first = 0;
+            while first < walk.run {
+                let n = (walk.run - first).min(TILE);
+                let from = at[1] + first * walk.stride[1];
+                let mut position = 0;
+                elements.runs(from, |start, stride, count| {
+                    for i in 0..count {
+                        // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
+                        unsafe {
+                            let to = buffer.as_mut_ptr();
+                            load(&x, start + i * stride, walk.stride[1], n, to);
+                        }
+                        if position == 0 {
+                            best[..n].copy_from_slice(&buffer[..n]);
+                            places[..n].fill(0);
+                        } else {
+                            let (best, places) = (&mut best[..n], &mut places[..n]);
+                            contest::<C, F>(best, places, &buffer[..n], position);
+                        }
+                        position += 1;
+                    }
+                });
+                let to = at[0] + first * walk.stride[0];
+                let wide = places.map(i64::from);
+                // SAFETY: NOTE [Views in bounds]; `wide` holds at least `n`.
+                unsafe { store(&out, to, walk.stride[0], n, wide.as_ptr()) };
+                first += n;
+            }
+        });
+        return;
+    }
+    walk.elements(|at| {
         let mut best: Option<C> = None;
         let (mut position, mut passed) = (0, 0);
         elements.runs(at[1], |start, stride, n| {
@@ -287,7 +373,7 @@ fn arg<C: Acc, F: Fold<C>>(out: View, x: View, dims: &[usize], better: fn(C, C) 
                 let block = &buffer[..m];
                 // The block's extremum first, which is quick, and only then where it is.
                 let top = fold::<C, F>(block);
-                if best.is_none_or(|b| !b.is_nan() && (top.is_nan() || better(top, b))) {
+                if best.is_none_or(|best| wins(top, best, F::better)) {
                     let found = block
                         .iter()
                         .position(|&v| v == top || (v.is_nan() && top.is_nan()));
@@ -302,4 +388,23 @@ fn arg<C: Acc, F: Fold<C>>(out: View, x: View, dims: &[usize], better: fn(C, C) 
         // SAFETY: NOTE [Views in bounds].
         unsafe { store(&out, at[0], 1, 1, &position) };
     });
+}
+
+versions! {
+    /// Where an element of `row` wins, it becomes the best, and `position` its place.
+    fn contest<C: Acc, F: Order<C>>(
+        best: &mut [C],
+        places: &mut [u32],
+        row: &[C],
+        position: u32,
+    ) = contest_body;
+}
+
+#[inline(always)]
+fn contest_body<C: Acc, F: Order<C>>(best: &mut [C], places: &mut [u32], row: &[C], position: u32) {
+    for ((best, place), &v) in best.iter_mut().zip(places).zip(row) {
+        let win = wins(v, *best, F::better);
+        *best = if win { v } else { *best };
+        *place = if win { position } else { *place };
+    }
 }

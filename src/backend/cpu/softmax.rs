@@ -1,20 +1,29 @@
 //! Softmax, its logarithm, and their derivatives.
 //!
-//! A lane is read into a buffer, or a tile of neighbouring lanes when the dimension is an outer
-//! one, and passed over three times there: greatest element, sum of exponentials, result.
+//! When the dimension is an outer one, or short, many lanes are computed together, row by row. The
+//! rows are then read once for the greatest elements, once for the sums of exponentials and once
+//! for the results, rather than kept: an exponential costs less than writing and reading it again.
 
-use super::super::View;
-use super::lane::{Acc, Lane, Max, Sum, fold, split, sum_with};
-use super::map::{load, store};
-use super::math::Float;
-use super::walk::{MOST, Walk};
-use crate::base::DType;
-
+mod exp;
 #[cfg(test)]
 mod tests;
 
-/// Lanes that are computed together when the dimension is an outer one.
-const TILE: usize = 32;
+use super::super::View;
+use super::isa::versions;
+use super::lane::{Acc, Lane, Max, Sum, fold_body, split, sum_with};
+use super::map::{load, store};
+use super::walk::{MOST, Walk, address};
+use crate::base::DType;
+use exp::Exp;
+
+/// At most so many lanes are computed together.
+const TILE: usize = 512;
+
+/// Elements that the first caches hold from one pass to the next.
+const CACHED: usize = 128 * 1024;
+
+/// Lanes up to this length are short.
+const SHORT: usize = 32;
 
 /// See [`super::super::Backend::softmax`].
 pub(super) fn softmax(log: bool, out: View, x: View, dim: usize) {
@@ -32,132 +41,227 @@ pub(super) fn softmax_backward(log: bool, out: View, g: View, y: View, dim: usiz
     }
 }
 
-fn forward<C: Acc + Float>(log: bool, out: View, x: View, dim: usize) {
+fn forward<C: Real>(log: bool, out: View, x: View, dim: usize) {
     lanes(
         &[out, x],
         dim,
-        |[x, _]: [&[C]; 2], out: &mut [C]| {
-            let top = fold::<C, Max>(x);
-            for (o, &x) in out.iter_mut().zip(x) {
-                *o = (x - top).exp();
+        |[x, _]: [&[C]; 2], out| forward_lane(log, x, out),
+        |rows| {
+            let n = rows.width;
+            let (mut top, mut sum) = ([C::LEAST; TILE], [C::ZERO; TILE]);
+            let (top, sum) = (&mut top[..n], &mut sum[..n]);
+            rows.read(|[x, _]| max_row(top, x));
+            rows.read(|[x, _]| exp_row(sum, top, x));
+            for s in &mut *sum {
+                *s = if log { s.ln() } else { C::ONE / *s };
             }
-            let sum = fold::<C, Sum>(out);
-            if log {
-                let shift = sum.ln();
-                for (o, &x) in out.iter_mut().zip(x) {
-                    *o = (x - top) - shift;
-                }
-            } else {
-                let scale = C::ONE / sum;
-                out.iter_mut().for_each(|o| *o = *o * scale);
-            }
-        },
-        |[x, _]: [&[[C; TILE]]; 2], out: &mut [[C; TILE]]| {
-            let mut top = [C::LEAST; TILE];
-            for row in x {
-                each(|i| top[i] = top[i].maximum(row[i]));
-            }
-            let mut sum = [C::ZERO; TILE];
-            for (o, row) in out.iter_mut().zip(x) {
-                each(|i| o[i] = (row[i] - top[i]).exp());
-                each(|i| sum[i] = sum[i] + o[i]);
-            }
-            if log {
-                let shift = sum.map(Float::ln);
-                for (o, row) in out.iter_mut().zip(x) {
-                    each(|i| o[i] = (row[i] - top[i]) - shift[i]);
-                }
-            } else {
-                let scale = sum.map(|s| C::ONE / s);
-                for o in out {
-                    each(|i| o[i] = o[i] * scale[i]);
-                }
-            }
+            rows.map(|[x, _], out| forward_row(log, sum, top, x, out));
         },
     );
 }
 
-fn backward<C: Acc + Float>(log: bool, out: View, g: View, y: View, dim: usize) {
+fn backward<C: Real>(log: bool, out: View, g: View, y: View, dim: usize) {
     lanes(
         &[out, g, y],
         dim,
-        |[g, y]: [&[C]; 2], out: &mut [C]| {
-            if log {
-                let sum = fold::<C, Sum>(g);
-                for (o, (&g, &y)) in out.iter_mut().zip(g.iter().zip(y)) {
-                    *o = g - y.exp() * sum;
-                }
-            } else {
-                let dot = sum_with(g, y, |g, y| g * y);
-                for (o, (&g, &y)) in out.iter_mut().zip(g.iter().zip(y)) {
-                    *o = y * (g - dot);
-                }
-            }
-        },
-        |[g, y]: [&[[C; TILE]]; 2], out: &mut [[C; TILE]]| {
+        |[g, y]: [&[C]; 2], out| backward_lane(log, g, y, out),
+        |rows| {
             let mut sum = [C::ZERO; TILE];
-            for (g, y) in g.iter().zip(y) {
-                if log {
-                    each(|i| sum[i] = sum[i] + g[i]);
-                } else {
-                    each(|i| sum[i] = sum[i] + g[i] * y[i]);
-                }
-            }
-            for (o, (g, y)) in out.iter_mut().zip(g.iter().zip(y)) {
-                if log {
-                    each(|i| o[i] = g[i] - y[i].exp() * sum[i]);
-                } else {
-                    each(|i| o[i] = y[i] * (g[i] - sum[i]));
-                }
-            }
+            let sum = &mut sum[..rows.width];
+            rows.read(|[g, y]| sum_row(log, sum, g, y));
+            rows.map(|[g, y], out| backward_row(log, sum, g, y, out));
         },
     );
 }
 
-#[inline(always)]
-fn each(f: impl FnMut(usize)) {
-    (0..TILE).for_each(f);
+versions! {
+    fn forward_lane<C: Real>(log: bool, x: &[C], out: &mut [C]) = forward_lane_body;
+    fn backward_lane<C: Real>(log: bool, g: &[C], y: &[C], out: &mut [C]) = backward_lane_body;
+    fn max_row<C: Real>(top: &mut [C], x: &[C]) = max_row_body;
+    fn exp_row<C: Real>(sum: &mut [C], top: &[C], x: &[C]) = exp_row_body;
+    fn forward_row<C: Real>(log: bool, sum: &[C], top: &[C], x: &[C], out: &mut [C])
+        = forward_row_body;
+    fn sum_row<C: Real>(log: bool, sum: &mut [C], g: &[C], y: &[C]) = sum_row_body;
+    fn backward_row<C: Real>(log: bool, sum: &[C], g: &[C], y: &[C], out: &mut [C])
+        = backward_row_body;
 }
 
-/// Calls `lane` with the inputs and the output of each lane along `dim`, or `tile` with those of
-/// `TILE` lanes, of which the last few may be padding. `views` are the output and up to two inputs.
+/// The types that softmax is computed in.
+trait Real: Acc + Exp {}
+impl<C: Acc + Exp> Real for C {}
+
+#[inline(always)]
+fn forward_lane_body<C: Real>(log: bool, x: &[C], out: &mut [C]) {
+    let top = fold_body::<C, Max>(x);
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o = (x - top).quick_exp();
+    }
+    let sum = fold_body::<C, Sum>(out);
+    if log {
+        let shift = sum.ln();
+        for (o, &x) in out.iter_mut().zip(x) {
+            *o = (x - top) - shift;
+        }
+    } else {
+        let scale = C::ONE / sum;
+        out.iter_mut().for_each(|o| *o = *o * scale);
+    }
+}
+
+#[inline(always)]
+fn max_row_body<C: Real>(top: &mut [C], x: &[C]) {
+    for (top, &x) in top.iter_mut().zip(x) {
+        *top = top.maximum(x);
+    }
+}
+
+#[inline(always)]
+fn exp_row_body<C: Real>(sum: &mut [C], top: &[C], x: &[C]) {
+    for (sum, (&top, &x)) in sum.iter_mut().zip(top.iter().zip(x)) {
+        *sum = *sum + (x - top).quick_exp();
+    }
+}
+
+/// `sum` holds logarithms of the sums, or else their reciprocals.
+#[inline(always)]
+fn forward_row_body<C: Real>(log: bool, sum: &[C], top: &[C], x: &[C], out: &mut [C]) {
+    let terms = out.iter_mut().zip(x).zip(sum.iter().zip(top));
+    if log {
+        terms.for_each(|((o, &x), (&shift, &top))| *o = (x - top) - shift);
+    } else {
+        terms.for_each(|((o, &x), (&scale, &top))| *o = (x - top).quick_exp() * scale);
+    }
+}
+
+#[inline(always)]
+fn backward_lane_body<C: Real>(log: bool, g: &[C], y: &[C], out: &mut [C]) {
+    if log {
+        let sum = fold_body::<C, Sum>(g);
+        for (o, (&g, &y)) in out.iter_mut().zip(g.iter().zip(y)) {
+            *o = g - y.quick_exp() * sum;
+        }
+    } else {
+        let dot = sum_with(g, y, |g, y| g * y);
+        for (o, (&g, &y)) in out.iter_mut().zip(g.iter().zip(y)) {
+            *o = y * (g - dot);
+        }
+    }
+}
+
+#[inline(always)]
+fn sum_row_body<C: Real>(log: bool, sum: &mut [C], g: &[C], y: &[C]) {
+    if log {
+        for (sum, &g) in sum.iter_mut().zip(g) {
+            *sum = *sum + g;
+        }
+    } else {
+        for (sum, (&g, &y)) in sum.iter_mut().zip(g.iter().zip(y)) {
+            *sum = *sum + g * y;
+        }
+    }
+}
+
+#[inline(always)]
+fn backward_row_body<C: Real>(log: bool, sum: &[C], g: &[C], y: &[C], out: &mut [C]) {
+    let terms = out.iter_mut().zip(sum).zip(g.iter().zip(y));
+    if log {
+        terms.for_each(|((o, &sum), (&g, &y))| *o = g - y.quick_exp() * sum);
+    } else {
+        terms.for_each(|((o, &dot), (&g, &y))| *o = y * (g - dot));
+    }
+}
+
+/// Some neighbouring lanes, by rows: a row has one element of each.
+struct Rows<'a> {
+    /// The output and the inputs.
+    views: &'a [View<'a>],
+    /// Where they start, and their strides along a row and from row to row.
+    at: [usize; 3],
+    along: [usize; 3],
+    down: [usize; 3],
+    /// Elements of a row.
+    width: usize,
+    /// Number of rows.
+    height: usize,
+}
+
+impl Rows<'_> {
+    /// Calls `f` with the inputs of each row.
+    fn read<C: Acc>(&self, mut f: impl FnMut([&[C]; 2])) {
+        let mut buffers = [[C::ZERO; TILE]; 2];
+        for i in 0..self.height {
+            f(self.row(i, &mut buffers));
+        }
+    }
+
+    /// Calls `f` with the inputs of each row and stores what it writes.
+    fn map<C: Acc>(&self, f: impl Fn([&[C]; 2], &mut [C])) {
+        let mut buffers = [[C::ZERO; TILE]; 2];
+        let mut result = [C::ZERO; TILE];
+        for i in 0..self.height {
+            f(self.row(i, &mut buffers), &mut result[..self.width]);
+            let to = self.at[0] + i * self.down[0];
+            // SAFETY: NOTE [Views in bounds]; `result` holds at least `width`.
+            unsafe {
+                store(
+                    &self.views[0],
+                    to,
+                    self.along[0],
+                    self.width,
+                    result.as_ptr(),
+                )
+            };
+        }
+    }
+
+    fn row<'a, C: Acc>(&self, i: usize, buffers: &'a mut [[C; TILE]; 2]) -> [&'a [C]; 2] {
+        let mut ins: [&[C]; 2] = [&[]; 2];
+        let views = self.views.iter().enumerate().skip(1);
+        for (slot, ((v, view), buffer)) in ins.iter_mut().zip(views.zip(buffers)) {
+            let start = self.at[v] + i * self.down[v];
+            *slot = if view.dtype == C::DTYPE && self.along[v] == 1 {
+                // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+                unsafe { std::slice::from_raw_parts(address::<C>(view, start), self.width) }
+            } else {
+                // SAFETY: NOTE [Views in bounds]; the buffer has room for `width`.
+                unsafe { load(view, start, self.along[v], self.width, buffer.as_mut_ptr()) };
+                &buffer[..self.width]
+            };
+        }
+        ins
+    }
+}
+
+/// Calls `lane` with the inputs and the output of each lane along `dim`, or `tile` with up to `TILE`
+/// lanes. `views` are the output and up to two inputs.
 fn lanes<C: Acc>(
     views: &[View],
     dim: usize,
     lane: impl Fn([&[C]; 2], &mut [C]),
-    tile: impl Fn([&[[C; TILE]]; 2], &mut [[C; TILE]]),
+    tile: impl Fn(Rows),
 ) {
     let parts: Vec<_> = views.iter().map(|v| split(v.layout, dim)).collect();
     let layouts: Vec<_> = parts.iter().map(|(layout, ..)| layout).collect();
     let n = parts[0].2;
     let walk = Walk::new(&layouts);
-    let stride = |i: usize| parts[i].1;
-    if walk.run >= 8 && walk.stride[1] < stride(1) && n > 0 {
-        let mut ins: [Vec<[C; TILE]>; 2] = Default::default();
-        for (buffer, _) in ins.iter_mut().zip(&views[1..]) {
-            buffer.resize(n, [C::ZERO; TILE]);
-        }
-        let mut result = vec![[C::ZERO; TILE]; n];
+    if n > 0 && walk.run >= 16 && (walk.stride[1] < parts[1].1 || n <= SHORT) {
+        let most = (CACHED / n).clamp(64, TILE);
         walk.for_each(|at| {
             let mut first = 0;
             while first < walk.run {
-                let m = (walk.run - first).min(TILE);
-                let position = |v: usize, i: usize| at[v] + first * walk.stride[v] + i * stride(v);
-                for (v, (buffer, view)) in (1..).zip(ins.iter_mut().zip(&views[1..])) {
-                    for (i, row) in buffer.iter_mut().enumerate() {
-                        // SAFETY: NOTE [Views in bounds]; a row has room for `m`.
-                        unsafe {
-                            let to = row.as_mut_ptr();
-                            load(view, position(v, i), walk.stride[v], m, to);
-                        }
-                    }
-                }
-                tile([&ins[0], &ins[1]], &mut result);
-                for (i, row) in result.iter().enumerate() {
-                    // SAFETY: NOTE [Views in bounds]; a row holds `m` results.
-                    unsafe { store(&views[0], position(0, i), walk.stride[0], m, row.as_ptr()) };
-                }
-                first += m;
+                let width = (walk.run - first).min(most);
+                let each = |f: &dyn Fn(usize) -> usize| -> [usize; 3] {
+                    std::array::from_fn(|v| if v < views.len() { f(v) } else { 0 })
+                };
+                tile(Rows {
+                    views,
+                    at: each(&|v| at[v] + first * walk.stride[v]),
+                    along: each(&|v| walk.stride[v]),
+                    down: each(&|v| parts[v].1),
+                    width,
+                    height: n,
+                });
+                first += width;
             }
         });
         return;

@@ -282,6 +282,12 @@ fn has_the_same_bits_every_time() {
             assert_eq!(run(Reduction::Sum, &x, dims, DType::F32).values(), first);
         }
     }
+    // As compiled for this processor and for any.
+    let x: Vec<f32> = values.iter().map(|x| *x as f32).collect();
+    for n in [1, 15, 16, 100, 512] {
+        let any = lane::fold_body::<f32, lane::Sum>(&x[..n]);
+        assert_eq!(fold::<f32, lane::Sum>(&x[..n]), any);
+    }
 }
 
 #[test]
