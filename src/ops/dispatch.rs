@@ -472,7 +472,7 @@ fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()
         let compute = if src.tensors().all(|t| t.dtype() == x.dtype()) {
             compute
         } else {
-            copy_compute(call)
+            meta::copy_compute(call.inputs[1].dtype(), x.dtype())
         };
         map_into(&src, Functor::Copy, Promote::Cast, compute, x)?;
     } else {
@@ -483,15 +483,6 @@ fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()
         rebase(call, needs, x, original.as_deref())?;
     }
     Ok(())
-}
-
-fn copy_compute(call: &Call) -> DType {
-    let (to, from) = (call.inputs[0].dtype(), call.inputs[1].dtype());
-    if from.is_float() && !to.is_float() {
-        from.compute()
-    } else {
-        to.compute()
-    }
 }
 
 /// Inputs that share elements with the target in another layout would be overwritten while they

@@ -1,15 +1,58 @@
 //! Matrix products.
 
-use super::def::{Batch, Cost, IN, Jvp, Kernel, OpDef, grad, spec};
-use super::transpose;
-use crate::ensure;
+use super::def::{Batch, Call, Cost, Forms, IN, Jvp, Kernel, NOTHING, OpDef, grad, spec};
+use super::{add, expand, mul, reshape, squeeze_dim, sum_dims, transpose, unsqueeze};
+use crate::base::{DType, Layout, Result, Scalar, Shape};
+use crate::tape::VjpCx;
+use crate::tensor::{Operand, Tensor};
+use crate::{bail, ensure};
+use smallvec::smallvec;
 
 /// This family.
-pub(super) static OPS: &[&OpDef] = &[&MM];
+pub(super) static OPS: &[&OpDef] = &[
+    &MM, &BMM, &MATMUL, &MV, &DOT, &OUTER, &INNER, &ADDMM, &ADDMV, &ADDR, &BADDBMM, &ADDBMM,
+    &LINEAR, &BILINEAR,
+];
 
 functions! {
     /// The product of two matrices.
     mm(a, b) = MM;
+    /// The products of two batches of matrices.
+    bmm(a, b) = BMM;
+    /// The product of two tensors.
+    matmul(a, b) = MATMUL;
+    /// The inner product of two vectors.
+    dot(a, b) = DOT;
+    /// `x W^T + b`.
+    linear(x, weight, bias) = LINEAR;
+}
+
+const PRODUCT: OpDef = OpDef {
+    jvp: Jvp::Multilinear,
+    batch: Batch::Dims,
+    cost: Cost::Heavy,
+    ..OpDef::BASE
+};
+
+/// The tensor with its last two dimensions swapped.
+fn t(x: impl Into<Operand>) -> Result<Tensor> {
+    transpose(x, -2i64, -1i64)
+}
+
+fn same_dtype(a: &Tensor, b: &Tensor) -> Result<DType> {
+    ensure!(
+        a.dtype() == b.dtype(),
+        runtime,
+        "expected m1 and m2 to have the same dtype, but got: {} != {}",
+        a.dtype().scalar_type_name(),
+        b.dtype().scalar_type_name()
+    );
+    ensure!(
+        a.dtype() != DType::Bool,
+        not_implemented,
+        "not implemented for 'Bool': convert the matrices to a number type"
+    );
+    Ok(a.dtype())
 }
 
 /// `mm`.
@@ -35,34 +78,539 @@ pub static MM: OpDef = OpDef {
             b.shape()[0],
             b.shape()[1]
         );
-        ensure!(
-            a.dtype() == b.dtype(),
-            runtime,
-            "expected m1 and m2 to have the same dtype, but got: {} != {}",
-            a.dtype(),
-            b.dtype()
-        );
-        Ok(spec([a.shape()[0], b.shape()[1]], a.dtype()))
+        Ok(spec([a.shape()[0], b.shape()[1]], same_dtype(a, b)?))
     },
     kernel: Kernel::Compute(|cx| {
-        cx.backend.matmul(
-            cx.outs[0].as_view(),
-            cx.call.tensor(0).as_view(),
-            cx.call.tensor(1).as_view(),
-        );
+        let (a, b) = (cx.call.tensor(0), cx.call.tensor(1));
+        cx.backend
+            .matmul(cx.outs[0].as_view(), a.as_view(), b.as_view());
         Ok(())
     }),
     // d(A B) = dA B + A dB:  (n, m)(m, k) -> (n, k),  (k, n)(n, m) -> (k, m)
     grads: &[
-        grad(IN(1), |cx| {
-            mm(cx.grad(), transpose(cx.input(1)?, 0i64, 1i64)?).map(Some)
-        }),
-        grad(IN(0), |cx| {
-            mm(transpose(cx.input(0)?, 0i64, 1i64)?, cx.grad()).map(Some)
-        }),
+        grad(IN(1), |cx| mm(cx.grad(), t(cx.input(1)?)?).map(Some)),
+        grad(IN(0), |cx| mm(t(cx.input(0)?)?, cx.grad()).map(Some)),
     ],
-    jvp: Jvp::Multilinear,
+    ..PRODUCT
+};
+
+/// `bmm`.
+pub static BMM: OpDef = OpDef {
+    name: "bmm",
+    doc: "The matrix products of `input` (b, n, k) and `mat2` (b, k, m): shape (b, n, m).",
+    sig: &["(input, mat2)"],
+    meta: |call| {
+        let (a, b) = (call.tensor(0), call.tensor(1));
+        ensure!(
+            a.ndim() == 3 && b.ndim() == 3,
+            runtime,
+            "batch1 and batch2 must be 3D tensors, got shapes {} and {}",
+            a.shape(),
+            b.shape()
+        );
+        ensure!(
+            a.shape()[0] == b.shape()[0] && a.shape()[2] == b.shape()[1],
+            runtime,
+            "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: \
+             [{}, {}].",
+            a.shape()[0],
+            a.shape()[2],
+            b.shape()[0],
+            b.shape()[1]
+        );
+        Ok(spec(
+            [a.shape()[0], a.shape()[1], b.shape()[2]],
+            same_dtype(a, b)?,
+        ))
+    },
+    kernel: MM.kernel,
+    // As for one matrix, in each of the batch.
+    grads: &[
+        grad(IN(1), |cx| bmm(cx.grad(), t(cx.input(1)?)?).map(Some)),
+        grad(IN(0), |cx| bmm(t(cx.input(0)?)?, cx.grad()).map(Some)),
+    ],
+    ..PRODUCT
+};
+
+/// `matmul`.
+pub static MATMUL: OpDef = OpDef {
+    name: "matmul",
+    doc: "The product of two tensors: inner product of vectors, matrix-vector and matrix products, \
+          and batches of those, whose leading dimensions broadcast.\n\n\
+          >>> rg.matmul(rg.ones(2, 3), rg.ones(3)).shape\nrustgrad.Size([2])",
+    sig: &["(input, other)"],
+    kernel: Kernel::Composite(|call| {
+        let (a, b) = (call.tensor(0), call.tensor(1));
+        Ok(smallvec![match (a.ndim(), b.ndim()) {
+            (0, _) | (_, 0) => bail!(
+                runtime,
+                "both arguments to matmul need to be at least 1D, but they are {}D and {}D",
+                a.ndim(),
+                b.ndim()
+            ),
+            (1, 1) => dot(a, b)?,
+            (2, 2) => mm(a, b)?,
+            (1, 2) => squeeze_dim(&mm(unsqueeze(a, 0i64)?, b)?, 0)?,
+            (2, 1) => squeeze_dim(&mm(a, unsqueeze(b, 1i64)?)?, 1)?,
+            // (.., n, k)(k, m): one product of all rows.
+            (_, 1 | 2) if b.ndim() == 2 || a.ndim() > 2 => rows_times(a, b)?,
+            _ => batched(a, b)?,
+        }])
+    }),
+    ..OpDef::COMPOSITE
+};
+
+/// `(.., n, k) (k, m)` or `(.., n, k) (k)` as one matrix product.
+fn rows_times(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let lead = a.ndim() - 1;
+    let k = a.shape()[lead];
+    let rows: usize = a.shape()[..lead].iter().product();
+    let matrix = if b.ndim() == 1 {
+        unsqueeze(b, 1i64)?
+    } else {
+        b.clone()
+    };
+    let flat = reshape(a, &Shape::from([rows, k]))?;
+    let out = mm(flat, &matrix)?;
+    let mut shape: Shape = a.shape()[..lead].iter().copied().collect();
+    if b.ndim() == 2 {
+        shape.push(b.shape()[1]);
+    }
+    reshape(&out, &shape)
+}
+
+/// Batches of matrices with broadcast leading dimensions.
+fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (row, column) = (a.ndim() == 1, b.ndim() == 1);
+    let a = if row { unsqueeze(a, 0i64)? } else { a.clone() };
+    let b = if column {
+        unsqueeze(b, 1i64)?
+    } else {
+        b.clone()
+    };
+    let lead = |t: &Tensor| -> Shape { t.shape()[..t.ndim() - 2].iter().copied().collect() };
+    let batch = lead(&a).broadcast_or_err(&lead(&b))?;
+    let count = batch.numel();
+    let flat = |t: &Tensor| -> Result<Tensor> {
+        let (n, m) = (t.shape()[t.ndim() - 2], t.shape()[t.ndim() - 1]);
+        let mut full = batch.clone();
+        full.push(n);
+        full.push(m);
+        reshape(&expand(t, &full)?, &Shape::from([count, n, m]))
+    };
+    let out = bmm(flat(&a)?, flat(&b)?)?;
+    let mut shape = batch;
+    if !row {
+        shape.push(out.shape()[1]);
+    }
+    if !column {
+        shape.push(out.shape()[2]);
+    }
+    reshape(&out, &shape)
+}
+
+/// `mv`.
+pub static MV: OpDef = OpDef {
+    name: "mv",
+    doc: "The product of a matrix (n, k) and a vector (k): shape (n).",
+    sig: &["(input, vec)"],
+    kernel: Kernel::Composite(|call| {
+        let (a, x) = (call.tensor(0), call.tensor(1));
+        ensure!(
+            a.ndim() == 2 && x.ndim() == 1,
+            runtime,
+            "vector + matrix @ vector expected, got {}D and {}D",
+            a.ndim(),
+            x.ndim()
+        );
+        ensure!(
+            a.shape()[1] == x.shape()[0],
+            runtime,
+            "size mismatch, got input ({}x{}), vec ({})",
+            a.shape()[0],
+            a.shape()[1],
+            x.shape()[0]
+        );
+        Ok(smallvec![matmul(a, x)?])
+    }),
+    ..OpDef::COMPOSITE
+};
+
+/// `dot`.
+pub static DOT: OpDef = OpDef {
+    name: "dot",
+    doc: "The inner product of two vectors.",
+    sig: &["(input, tensor)"],
+    aliases: &["vdot"],
+    meta: |call| {
+        let (a, b) = (call.tensor(0), call.tensor(1));
+        ensure!(
+            a.ndim() == 1 && b.ndim() == 1,
+            runtime,
+            "1D tensors expected, but got {}D and {}D tensors",
+            a.ndim(),
+            b.ndim()
+        );
+        ensure!(
+            a.numel() == b.numel(),
+            runtime,
+            "inconsistent tensor size, expected tensor [{}] and src [{}] to have the same number of \
+             elements, but got {} and {} elements respectively",
+            a.numel(),
+            b.numel(),
+            a.numel(),
+            b.numel()
+        );
+        Ok(spec(Shape::new(), same_dtype(a, b)?))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (a, b) = (cx.call.tensor(0), cx.call.tensor(1));
+        let n = a.numel();
+        let row = Layout {
+            shape: Shape::from([1, n]),
+            strides: Shape::from([0, a.layout().strides[0]]),
+            offset: a.layout().offset,
+        };
+        let column = Layout {
+            shape: Shape::from([n, 1]),
+            strides: Shape::from([b.layout().strides[0], 0]),
+            offset: b.layout().offset,
+        };
+        let one = Layout::contiguous(Shape::from([1, 1]));
+        cx.backend.matmul(
+            crate::backend::View {
+                layout: &one,
+                ..cx.outs[0].as_view()
+            },
+            crate::backend::View {
+                layout: &row,
+                ..a.as_view()
+            },
+            crate::backend::View {
+                layout: &column,
+                ..b.as_view()
+            },
+        );
+        Ok(())
+    }),
+    // d(a . b) = b . da + a . db
+    grads: &[
+        grad(IN(1), |cx| mul(cx.grad(), cx.input(1)?).map(Some)),
+        grad(IN(0), |cx| mul(cx.grad(), cx.input(0)?).map(Some)),
+    ],
+    ..PRODUCT
+};
+
+/// `outer`.
+pub static OUTER: OpDef = OpDef {
+    name: "outer",
+    doc: "The products of every element of `input` (n) with every element of `vec2` (m): shape (n, m).",
+    sig: &["(input, vec2)"],
+    aliases: &["ger"],
+    kernel: Kernel::Composite(|call| {
+        let (a, b) = (call.tensor(0), call.tensor(1));
+        ensure!(
+            a.ndim() == 1 && b.ndim() == 1,
+            runtime,
+            "outer: Expected 1-D arguments, but got {}-D and {}-D",
+            a.ndim(),
+            b.ndim()
+        );
+        Ok(smallvec![mul(unsqueeze(a, 1i64)?, b)?])
+    }),
+    ..OpDef::COMPOSITE
+};
+
+/// `inner`.
+pub static INNER: OpDef = OpDef {
+    name: "inner",
+    doc: "Sums of products over the last dimension of both.",
+    sig: &["(input, other)"],
+    kernel: Kernel::Composite(|call| {
+        let (a, b) = (call.tensor(0), call.tensor(1));
+        if a.ndim() == 0 || b.ndim() == 0 {
+            return Ok(smallvec![mul(a, b)?]);
+        }
+        let k = a.shape()[a.ndim() - 1];
+        ensure!(
+            k == b.shape()[b.ndim() - 1],
+            runtime,
+            "inner() the last dimension must match on both input tensors but got shapes {} and {}",
+            a.shape(),
+            b.shape()
+        );
+        let rows = |x: &Tensor| {
+            let n: usize = x.shape()[..x.ndim() - 1].iter().product();
+            reshape(x, &Shape::from([n, k]))
+        };
+        let mut shape: Shape = a.shape()[..a.ndim() - 1].iter().copied().collect();
+        b.shape()[..b.ndim() - 1]
+            .iter()
+            .for_each(|&n| shape.push(n));
+        Ok(smallvec![reshape(&mm(rows(a)?, t(rows(b)?)?)?, &shape)?])
+    }),
+    ..OpDef::COMPOSITE
+};
+
+/// `beta * x + alpha * product`; with beta 0, `x` is not read, so its NaN do not matter.
+fn blended(call: &Call, product: Tensor) -> Result<Tensor> {
+    let (beta, alpha) = (call.attrs.scalar(0), call.attrs.scalar(1));
+    let product = if alpha.as_f64() == 1.0 {
+        product
+    } else {
+        mul(product, alpha)?
+    };
+    if beta.as_f64() == 0.0 {
+        let shape = product.shape().broadcast_or_err(call.tensor(0).shape())?;
+        return expand(&product, &shape);
+    }
+    let x = call.tensor(0);
+    ensure!(
+        x.shape().broadcast(product.shape()).as_ref() == Some(product.shape()),
+        runtime,
+        "The expanded size of the tensor {} must match the product's {}",
+        x.shape(),
+        product.shape()
+    );
+    let x = if beta.as_f64() == 1.0 {
+        x.clone()
+    } else {
+        mul(x, beta)?
+    };
+    add(x, product)
+}
+
+macro_rules! add_product {
+    ($( $(#[$doc:meta])* $NAME:ident $name:literal $sig:literal $text:literal |$a:ident, $b:ident| $body:expr; )*) => { $(
+        $(#[$doc])*
+        pub static $NAME: OpDef = OpDef {
+            name: $name,
+            doc: $text,
+            sig: &[$sig],
+            forms: Forms::ALL,
+            kernel: Kernel::Composite(|call| {
+                let ($a, $b) = (call.tensor(1), call.tensor(2));
+                Ok(smallvec![blended(call, $body)?])
+            }),
+            ..OpDef::COMPOSITE
+        };
+    )* };
+}
+
+add_product! {
+    /// `beta * input + alpha * (mat1 @ mat2)`.
+    ADDMM "addmm" "(input, mat1, mat2, *, beta: Scalar = 1, alpha: Scalar = 1)"
+        "`beta * input + alpha * (mat1 @ mat2)`." |a, b| mm(a, b)?;
+    /// `beta * input + alpha * (mat @ vec)`.
+    ADDMV "addmv" "(input, mat, vec, *, beta: Scalar = 1, alpha: Scalar = 1)"
+        "`beta * input + alpha * (mat @ vec)`." |a, x| matmul(a, x)?;
+    /// `beta * input + alpha * outer(vec1, vec2)`.
+    ADDR "addr" "(input, vec1, vec2, *, beta: Scalar = 1, alpha: Scalar = 1)"
+        "`beta * input + alpha * outer(vec1, vec2)`." |a, b| mul(unsqueeze(a, 1i64)?, b)?;
+    /// `beta * input + alpha * (batch1 @ batch2)`.
+    BADDBMM "baddbmm" "(input, batch1, batch2, *, beta: Scalar = 1, alpha: Scalar = 1)"
+        "`beta * input + alpha * (batch1 @ batch2)`." |a, b| bmm(a, b)?;
+    /// `beta * input + alpha * sum(batch1 @ batch2)`.
+    ADDBMM "addbmm" "(input, batch1, batch2, *, beta: Scalar = 1, alpha: Scalar = 1)"
+        "`beta * input + alpha * (batch1 @ batch2).sum(0)`."
+        |a, b| sum_dims(bmm(a, b)?, 0i64, false, None::<DType>)?;
+}
+
+/// `linear`.
+pub static LINEAR: OpDef = OpDef {
+    name: "linear",
+    doc: "`input @ weight.T + bias` for `input` (.., k), `weight` (m, k) and `bias` (m): shape (.., m). \
+          `weight` may also be (k), which gives (..).",
+    sig: &["(input, weight, bias: Tensor? = None)"],
+    forms: Forms::NN,
+    meta: |call| {
+        let (x, w) = (call.tensor(0), call.tensor(1));
+        ensure!(
+            x.ndim() >= 1 && (w.ndim() == 2 || w.ndim() == 1),
+            runtime,
+            "linear expects an input of at least 1 dimension and a weight of 1 or 2, got shapes {} \
+             and {}",
+            x.shape(),
+            w.shape()
+        );
+        let k = x.shape()[x.ndim() - 1];
+        ensure!(
+            k == w.shape()[w.ndim() - 1],
+            runtime,
+            "mat1 and mat2 shapes cannot be multiplied ({}x{k} and {}x{}): input {} and weight {}",
+            x.numel() / k.max(1),
+            w.shape()[w.ndim() - 1],
+            w.numel() / w.shape()[w.ndim() - 1].max(1),
+            x.shape(),
+            w.shape()
+        );
+        let mut shape: Shape = x.shape()[..x.ndim() - 1].iter().copied().collect();
+        if w.ndim() == 2 {
+            shape.push(w.shape()[0]);
+        }
+        let dtype = same_dtype(x, w)?;
+        if let Some(b) = call.tensor_opt(2) {
+            same_dtype(x, b)?;
+            ensure!(
+                b.shape().broadcast(&shape).as_ref() == Some(&shape),
+                runtime,
+                "the bias of shape {} does not fit an output of shape {shape}",
+                b.shape()
+            );
+        }
+        Ok(spec(shape, dtype))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (x, w, out) = (cx.call.tensor(0), cx.call.tensor(1), &cx.outs[0]);
+        let k = x.shape()[x.ndim() - 1];
+        let m = if w.ndim() == 2 { w.shape()[0] } else { 1 };
+        let rows: usize = x.shape()[..x.ndim() - 1].iter().product();
+        let flat = match x.layout().reshape(&Shape::from([rows, k])) {
+            Some(layout) => x.alias(layout),
+            None => {
+                let dense = super::clone_data(x)?;
+                dense.alias(Layout::contiguous(Shape::from([rows, k])))
+            }
+        };
+        let wl = w.layout();
+        let wt = Layout {
+            shape: Shape::from([k, m]),
+            strides: match w.ndim() {
+                2 => Shape::from([wl.strides[1], wl.strides[0]]),
+                _ => Shape::from([wl.strides[0], 0]),
+            },
+            offset: wl.offset,
+        };
+        let target = Layout::contiguous(Shape::from([rows, m]));
+        cx.backend.matmul(
+            crate::backend::View {
+                layout: &target,
+                ..out.as_view()
+            },
+            flat.as_view(),
+            crate::backend::View {
+                layout: &wt,
+                ..w.as_view()
+            },
+        );
+        if let Some(b) = cx.call.tensor_opt(2) {
+            let layout = b.layout().broadcast_to(out.shape());
+            let ins = [
+                crate::backend::Input::View(out.as_view()),
+                crate::backend::Input::View(crate::backend::View {
+                    layout: &layout,
+                    ..b.as_view()
+                }),
+            ];
+            let one = [Scalar::Int(1)];
+            cx.backend.map(
+                crate::backend::Functor::Add,
+                &one,
+                out.dtype().compute(),
+                out.as_view(),
+                &ins,
+            );
+        }
+        Ok(())
+    }),
+    grads: &[
+        // d = g W:  (.., m)(m, k) -> (.., k)
+        grad(IN(1), |cx| {
+            let w = cx.tensor(1)?;
+            if w.ndim() == 1 {
+                return mul(unsqueeze(cx.grad(), -1i64)?, w).map(Some);
+            }
+            matmul(cx.grad(), w).map(Some)
+        }),
+        // d = g^T x over all rows:  (m, n)(n, k) -> (m, k)
+        grad(IN(0), |cx| weight_grad(cx).map(Some)),
+        // d = g, summed over all rows by the engine
+        grad(NOTHING, |cx| Ok(Some(cx.grad().clone()))),
+    ],
+    jvp: Jvp::Rule(|cx| {
+        let call = cx.call;
+        let mut total: Option<Tensor> = None;
+        for (i, tangent) in cx.tangents.iter().enumerate() {
+            let Some(tangent) = tangent else { continue };
+            let part = match i {
+                0 => linear(tangent, &call.inputs[1], Operand::None)?,
+                1 => linear(&call.inputs[0], tangent, Operand::None)?,
+                _ => tangent.clone(),
+            };
+            total = Some(match total {
+                Some(sum) => add(sum, part)?,
+                None => part,
+            });
+        }
+        Ok(smallvec![total])
+    }),
     batch: Batch::Dims,
     cost: Cost::Heavy,
     ..OpDef::BASE
+};
+
+fn weight_grad(cx: &VjpCx) -> Result<Tensor> {
+    let (g, x) = (cx.grad(), cx.tensor(0)?);
+    let k = x.shape()[x.ndim() - 1];
+    let rows = x
+        .numel()
+        .checked_div(k)
+        .unwrap_or_else(|| x.shape()[..x.ndim() - 1].iter().product());
+    let x = reshape(&x, &Shape::from([rows, k]))?;
+    if cx.shape(1).len() == 1 {
+        let g = reshape(g, &Shape::from([1, rows]))?;
+        return reshape(&mm(g, x)?, &Shape::from([k]));
+    }
+    let g = reshape(g, &Shape::from([rows, cx.shape(1)[0]]))?;
+    mm(t(g)?, x)
+}
+
+/// `bilinear`.
+pub static BILINEAR: OpDef = OpDef {
+    name: "bilinear",
+    doc: "`sum_ij x1_i weight_kij x2_j + bias_k` for `input1` (.., i), `input2` (.., j) and `weight` \
+          (k, i, j): shape (.., k).",
+    sig: &["(input1, input2, weight, bias: Tensor? = None)"],
+    forms: Forms {
+        function: true,
+        ..Forms::NN
+    },
+    kernel: Kernel::Composite(|call| {
+        let (x, y, w) = (call.tensor(0), call.tensor(1), call.tensor(2));
+        ensure!(
+            w.ndim() == 3 && x.ndim() >= 1 && x.ndim() == y.ndim(),
+            runtime,
+            "bilinear(): expected inputs of one rank and a 3-D weight, got {}, {} and {}",
+            x.shape(),
+            y.shape(),
+            w.shape()
+        );
+        let (k, i, j) = (w.shape()[0], w.shape()[1], w.shape()[2]);
+        let lead: Shape = x.shape()[..x.ndim() - 1].iter().copied().collect();
+        ensure!(
+            x.shape()[x.ndim() - 1] == i
+                && y.shape()[y.ndim() - 1] == j
+                && y.shape()[..y.ndim() - 1] == *lead,
+            runtime,
+            "bilinear(): inputs {} and {} do not fit a weight of shape {}",
+            x.shape(),
+            y.shape(),
+            w.shape()
+        );
+        let rows = lead.numel();
+        let x = reshape(x, &Shape::from([rows, i]))?;
+        let y = reshape(y, &Shape::from([rows, 1, j]))?;
+        // (rows, i)(i, k j) -> (rows, k, j), times y, summed over j.
+        let w = reshape(&transpose(w, 0i64, 1i64)?, &Shape::from([i, k * j]))?;
+        let left = reshape(&mm(x, w)?, &Shape::from([rows, k, j]))?;
+        let out = sum_dims(mul(left, y)?, -1i64, false, None::<DType>)?;
+        let mut shape = lead;
+        shape.push(k);
+        let out = reshape(&out, &shape)?;
+        Ok(smallvec![match call.tensor_opt(3) {
+            Some(b) => add(out, b)?,
+            None => out,
+        }])
+    }),
+    ..OpDef::COMPOSITE
 };

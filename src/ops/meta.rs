@@ -151,3 +151,12 @@ pub fn greatest(dtype: DType) -> f64 {
         _ => f64::from(f32::MAX),
     }
 }
+
+/// The type in which elements of type `from` are cast to type `to`.
+pub fn copy_compute(from: DType, to: DType) -> DType {
+    if from == to || (from.is_float() && !to.is_float()) {
+        from.compute()
+    } else {
+        to.compute()
+    }
+}

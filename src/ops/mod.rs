@@ -36,12 +36,15 @@ pub mod activation;
 pub mod arithmetic;
 pub mod compare;
 pub mod copy;
+pub mod create;
 pub mod def;
 pub mod dispatch;
+pub mod index;
 pub mod logical;
 pub mod matmul;
 pub mod meta;
 pub mod reduce;
+pub mod shape;
 pub mod table;
 pub mod unary;
 pub mod view;
@@ -53,9 +56,13 @@ pub use copy::*;
 pub use def::{
     Batch, Call, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Returns, Spec,
 };
+pub use index::{
+    Index, embedding, gather, get_item, index_add, index_select, scatter, scatter_add, set_item,
+};
 pub use logical::*;
 pub use matmul::*;
 pub use reduce::*;
+pub use shape::*;
 pub use table::OP_TABLE;
 pub use unary::*;
 pub use view::*;

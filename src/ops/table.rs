@@ -17,9 +17,12 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::arithmetic::OPS,
     super::compare::OPS,
     super::copy::OPS,
+    super::create::OPS,
+    super::index::OPS,
     super::logical::OPS,
     super::matmul::OPS,
     super::reduce::OPS,
+    super::shape::OPS,
     super::unary::OPS,
     super::view::OPS,
 ];

@@ -8,6 +8,7 @@ mod dtype;
 mod error;
 mod frame;
 mod function;
+mod index;
 mod modes;
 mod numpy;
 mod operators;

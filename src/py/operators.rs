@@ -239,9 +239,9 @@ fn product<'py>(x: &Bound<'py, PyTensor>, y: &Bound<'py, PyAny>, swapped: bool) 
     };
     let (x, y) = (x.get().tensor(), y.get().tensor());
     let out = if swapped {
-        ops::mm(y, x)?
+        ops::matmul(y, x)?
     } else {
-        ops::mm(x, y)?
+        ops::matmul(x, y)?
     };
     convert::wrap(py, out)
 }

@@ -3,7 +3,7 @@
 use super::autograd::PyNode;
 use super::convert;
 use super::dtype::{PyDType, PyDevice, device_of, dtype_object, dtype_of};
-use super::numpy;
+use super::{index, numpy};
 use crate::base::{DType, Device, Scalar, Shape};
 use crate::engine::{self, Grads};
 use crate::ops;
@@ -435,6 +435,17 @@ impl PyTensor {
             .map(|i| convert::wrap(py, ops::select(&t, 0i64, i)?))
             .collect::<PyResult<Vec<_>>>()?;
         Ok(PyList::new(py, rows)?.try_iter()?.into_any())
+    }
+
+    fn __getitem__<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        convert::wrap(slf.py(), index::get_item(&slf.get().tensor(), key)?)
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        index::set_item(&self.tensor(), key, value)
     }
 
     fn __contains__(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
