@@ -43,6 +43,7 @@ pub mod index;
 pub mod logical;
 pub mod matmul;
 pub mod meta;
+pub mod random;
 pub mod reduce;
 pub mod shape;
 pub mod table;

@@ -21,6 +21,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::index::OPS,
     super::logical::OPS,
     super::matmul::OPS,
+    super::random::OPS,
     super::reduce::OPS,
     super::shape::OPS,
     super::unary::OPS,

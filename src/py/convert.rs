@@ -69,9 +69,10 @@ pub(super) fn int(value: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
     }
 }
 
-/// A generator's state.
-pub(super) fn generator(_value: &Bound<'_, PyAny>) -> Option<Attr> {
-    None
+/// A generator, as ops take it.
+pub(super) fn generator(value: &Bound<'_, PyAny>) -> Option<Attr> {
+    let generator = value.cast::<super::random::PyGenerator>().ok()?;
+    Some(Attr::Any(generator.get().0.clone()))
 }
 
 /// A Python tensor around a tensor.

@@ -181,6 +181,24 @@ fn can_cast(from: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(dtype_of(from)?.can_cast(dtype_of(to)?))
 }
 
+/// The type in which two operands (tensors or numbers) compute.
+#[pyfunction]
+fn result_type<'py>(a: &Bound<'py, PyAny>, b: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDType>> {
+    let mut operands = Vec::new();
+    for x in [a, b] {
+        match super::convert::operand(x)? {
+            Some(operand) => operands.push(operand),
+            None => {
+                return Err(PyTypeError::new_err(format!(
+                    "result_type() takes tensors and numbers, not {}",
+                    x.get_type().name()?
+                )));
+            }
+        }
+    }
+    Ok(dtype_object(a.py(), crate::ops::meta::result_type(&operands)).clone())
+}
+
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = m.py();
     let objects = DType::ALL
@@ -196,5 +214,6 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(get_default_dtype, m)?)?;
     m.add_function(wrap_pyfunction!(set_default_dtype, m)?)?;
     m.add_function(wrap_pyfunction!(promote_types, m)?)?;
+    m.add_function(wrap_pyfunction!(result_type, m)?)?;
     m.add_function(wrap_pyfunction!(can_cast, m)?)
 }

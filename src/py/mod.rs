@@ -13,6 +13,7 @@ mod modes;
 mod numpy;
 mod operators;
 mod ops;
+mod random;
 mod signature;
 mod tensor;
 
@@ -32,5 +33,6 @@ fn extension(m: &Bound<'_, PyModule>) -> PyResult<()> {
     function::register(m)?;
     numpy::register(m)?;
     ops::register(m)?;
+    random::register(m)?;
     tensor::register(m)
 }

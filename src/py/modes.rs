@@ -2,6 +2,7 @@
 
 use crate::memory::pool;
 use crate::tape::{self, mode, provenance};
+use crate::tensor::format::{self, PrintOptions};
 use pyo3::prelude::*;
 
 #[pyfunction]
@@ -54,12 +55,45 @@ fn empty_cache() {
     pool::empty_cache();
 }
 
+/// Precision, threshold, edge items, line width and scientific mode of printing.
+#[pyfunction]
+fn print_options() -> (usize, usize, usize, usize, Option<bool>) {
+    let o = format::print_options();
+    (
+        o.precision,
+        o.threshold,
+        o.edge_items,
+        o.line_width,
+        o.sci_mode,
+    )
+}
+
+#[pyfunction]
+#[pyo3(signature = (precision, threshold, edge_items, line_width, sci_mode))]
+fn set_print_options(
+    precision: usize,
+    threshold: usize,
+    edge_items: usize,
+    line_width: usize,
+    sci_mode: Option<bool>,
+) {
+    format::set_print_options(PrintOptions {
+        precision,
+        threshold,
+        edge_items,
+        line_width,
+        sci_mode,
+    });
+}
+
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(is_grad_enabled, m)?)?;
     m.add_function(wrap_pyfunction!(set_grad_enabled, m)?)?;
     m.add_function(wrap_pyfunction!(is_inference_mode_enabled, m)?)?;
     m.add_function(wrap_pyfunction!(set_inference_mode, m)?)?;
     m.add_function(wrap_pyfunction!(set_provenance, m)?)?;
+    m.add_function(wrap_pyfunction!(print_options, m)?)?;
+    m.add_function(wrap_pyfunction!(set_print_options, m)?)?;
     m.add_function(wrap_pyfunction!(live_nodes, m)?)?;
     m.add_function(wrap_pyfunction!(live_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(cached_bytes, m)?)?;

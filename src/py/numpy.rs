@@ -234,6 +234,18 @@ fn frombuffer<'py>(
     )
 }
 
+/// The bytes of a tensor's elements in row-major order.
+#[pyfunction]
+fn _to_bytes<'py>(tensor: &Bound<'py, PyTensor>) -> PyResult<Bound<'py, PyBytes>> {
+    let t = tensor.get().tensor();
+    if t.device() == Device::Meta {
+        return Err(PyTypeError::new_err("a meta tensor has no elements"));
+    }
+    let t = ops::clone_data(&t)?;
+    let n = t.numel() * t.dtype().size();
+    Ok(PyBytes::new(tensor.py(), &t.storage().read_all::<u8>(0, n)))
+}
+
 /// Sizes and strides in bytes, kept for as long as a buffer is exported.
 struct Export {
     shape: Vec<ffi::Py_ssize_t>,
@@ -380,5 +392,6 @@ fn exportable(t: &Tensor) -> PyResult<()> {
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(from_numpy, m)?)?;
+    m.add_function(wrap_pyfunction!(_to_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(frombuffer, m)?)
 }
