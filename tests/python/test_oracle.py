@@ -302,6 +302,7 @@ class Programs:
         return f"t{k}[...] = t{o}", lambda ts: ts[k].__setitem__(..., ts[o]), copy
 
     def read(self) -> Step | None:
+        # Contiguous, since PyTorch keeps the strides of a transposed operand.
         k = self.index()
         assert k is not None
         shape = self.models[k].at.shape
@@ -316,7 +317,7 @@ class Programs:
             g: Callable[[Jet], Jet] = (lambda a: a) if name == "clone" else Jet.sin
             return (
                 f"{new} = t{k}.{name}()",
-                lambda ts: ts.append(f(ts[k])),
+                lambda ts: ts.append(f(ts[k]).contiguous()),
                 lambda ms: ms.append(Model.new(g(ms[k].read()))),
             )
         o = self.index(lambda m: broadcasts(m.at.shape, shape))
@@ -324,13 +325,13 @@ class Programs:
         if name == "add":
             return (
                 f"{new} = t{k} + t{o}",
-                lambda ts: ts.append(ts[k] + ts[o]),
+                lambda ts: ts.append((ts[k] + ts[o]).contiguous()),
                 lambda ms: ms.append(Model.new(ms[k].read() + ms[o].read())),
             )
 
         def product(ts: list[Any]) -> None:
             a, b = ts[k], ts[o]
-            ts.append(a.clone() * b.clone() if self.safe else a * b)
+            ts.append((a.clone() * b.clone() if self.safe else a * b).contiguous())
 
         return (
             f"{new} = t{k} * t{o}",
