@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 pub(super) const BLOCK: usize = 512;
 
 /// Partial results of a fold: a fixed number, so that results do not depend on the machine.
-pub(super) const LANES: usize = 16;
+pub(super) const LANES: usize = 32;
 
 /// The types that kernels accumulate in.
 pub(super) trait Acc: Compute + ComputeType + AllCasts {
@@ -83,7 +83,7 @@ folds! {
 }
 
 versions! {
-    /// Folds a block: lane `i` takes the elements `i`, `i + 16`, ..., and the lanes are merged as a
+    /// Folds a block: lane `i` takes the elements `i`, `i + 32`, ..., and the lanes are merged as a
     /// balanced tree.
     pub(super) fn fold<C: Acc, F: Fold<C>>(x: &[C]) -> C = fold_body;
 }
@@ -123,13 +123,16 @@ pub(super) fn sum_with<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
 /// Merges lanes as a balanced tree.
 #[inline(always)]
 pub(super) fn tree<C: Acc, F: Fold<C>>(mut lanes: [C; LANES]) -> C {
-    let mut n = LANES / 2;
-    while n > 0 {
-        for i in 0..n {
-            lanes[i] = F::merge(lanes[i], lanes[i + n]);
-        }
-        n /= 2;
+    // Written out, so that each step is a few instructions on whole registers.
+    macro_rules! halve {
+        ($($n:literal)*) => { $(
+            let (low, high) = lanes.split_at_mut($n);
+            for (a, &b) in low.iter_mut().zip(&high[..$n]) {
+                *a = F::merge(*a, b);
+            }
+        )* };
     }
+    halve!(16 8 4 2 1);
     lanes[0]
 }
 
