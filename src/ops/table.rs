@@ -24,6 +24,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::random::OPS,
     super::reduce::OPS,
     super::shape::OPS,
+    super::softmax::OPS,
     super::unary::OPS,
     super::view::OPS,
 ];

@@ -1,0 +1,54 @@
+# Everything a fresh machine with rustc, Python >= 3.10 and make needs: `make demo`, `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find src python build.rs Cargo.toml Cargo.lock pyproject.toml -type f -not -name '*.so' -not -name '*.pyc')
+
+.PHONY: all demo test test-rust test-python lint bench clean
+
+all: $(VENV)/wheel
+
+# The virtual environment, with everything pinned.
+$(VENV)/ready: requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+# The release wheel, built and installed.
+$(VENV)/wheel: $(VENV)/ready $(SOURCES)
+	rm -rf dist
+	$(BIN)/maturin build --release --interpreter $(BIN)/python --out dist
+	$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+# Trains a network on handwritten digits; pictures go to out/.
+demo: $(VENV)/wheel
+	$(BIN)/python examples/digits.py
+
+test: lint test-rust test-python
+
+# Unit and integration tests, doctests, and the example, without Python.
+test-rust:
+	cargo test --quiet
+	cargo run --quiet --example quickstart
+
+# The suites, the docstrings, and the examples, against the installed wheel.
+test-python: $(VENV)/wheel
+	$(BIN)/python -m pytest -n 2 tests/python
+	$(BIN)/python tests/doctests.py
+
+lint: $(VENV)/ready
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --features python -- -D warnings
+	$(BIN)/ruff check python tests examples benches
+	$(BIN)/ruff format --check python tests examples benches
+
+# Costs, side by side with PyTorch where it is installed.
+bench: $(VENV)/wheel
+	cargo bench --bench tape
+	$(BIN)/python benches/python/vs_torch.py
+
+clean:
+	rm -rf $(VENV) dist out target
