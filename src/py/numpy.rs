@@ -140,7 +140,7 @@ pub(super) fn share(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
         return Ok(None);
     }
     let Ok(buffer) = PyUntypedBuffer::get(data) else {
-        return Ok(None);
+        return share_0d(data);
     };
     let size = buffer.item_size();
     let Some(dtype) = dtype_of_format(buffer.format(), size) else {
@@ -183,6 +183,26 @@ pub(super) fn share(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     // non-negative strides, and stays exported until the owner, the buffer itself, is dropped.
     let storage = unsafe { Storage::foreign(ptr, bytes, Box::new(buffer)) };
     Ok(Some(Tensor::from_parts(storage, layout, dtype)))
+}
+
+/// As [`share`], for arrays without dimensions: their buffers have no shape to read, so the memory
+/// is shared through a view of one dimension.
+fn share_0d(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
+    let py = data.py();
+    let is_array = data.hasattr(intern!(py, "ndim"))?
+        && data.is_instance(&py.import("numpy")?.getattr("ndarray")?)?
+        && data.getattr(intern!(py, "ndim"))?.extract::<usize>()? == 0;
+    if !is_array {
+        return Ok(None);
+    }
+    let flat = share(&data.call_method1(intern!(py, "reshape"), (1,))?)?;
+    Ok(flat.map(|t| {
+        Tensor::from_parts(
+            t.storage().clone(),
+            Layout::contiguous(Shape::new()),
+            t.dtype(),
+        )
+    }))
 }
 
 /// A tensor over the memory of a NumPy array: a write to either is seen by both.

@@ -12,6 +12,7 @@ use crate::tensor::Tensor;
 use parking_lot::RwLock;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
@@ -471,47 +472,51 @@ impl PyTensor {
         )))
     }
 
+    /// A data descriptor of the type first, then the dict of a subclass, then `extras`.
     fn __setattr__<'py>(
         slf: &Bound<'py, Self>,
         name: &Bound<'py, PyString>,
         value: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
         let py = slf.py();
-        static SET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let set = SET.get_or_try_init(py, || {
-            Ok::<_, PyErr>(
-                py.import("builtins")?
-                    .getattr("object")?
-                    .getattr("__setattr__")?
-                    .unbind(),
-            )
-        })?;
-        match set.bind(py).call1((slf, name, value)) {
-            Err(e)
-                if e.is_instance_of::<PyAttributeError>(py) && !slf.get_type().hasattr(name)? =>
-            {
-                slf.get()
-                    .extras
-                    .get_or_init(|| PyDict::new(py).unbind())
-                    .bind(py)
-                    .set_item(name, value)
-            }
-            result => result.map(drop),
+        if let Ok(descriptor) = slf.get_type().getattr(name)
+            && descriptor.hasattr(intern!(py, "__set__"))?
+        {
+            return descriptor
+                .call_method1(intern!(py, "__set__"), (slf, value))
+                .map(drop);
         }
+        if let Ok(dict) = slf.getattr(intern!(py, "__dict__")) {
+            return dict.set_item(name, value);
+        }
+        slf.get()
+            .extras
+            .get_or_init(|| PyDict::new(py).unbind())
+            .bind(py)
+            .set_item(name, value)
     }
 
     fn __delattr__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<()> {
         let py = slf.py();
-        if let Some(extras) = slf.get().extras.get()
-            && extras.bind(py).contains(name)?
+        if let Ok(descriptor) = slf.get_type().getattr(name)
+            && descriptor.hasattr(intern!(py, "__delete__"))?
         {
-            return extras.bind(py).del_item(name);
+            return descriptor
+                .call_method1(intern!(py, "__delete__"), (slf,))
+                .map(drop);
         }
-        let delete = py
-            .import("builtins")?
-            .getattr("object")?
-            .getattr("__delattr__")?;
-        delete.call1((slf, name)).map(drop)
+        let dict = match slf.getattr(intern!(py, "__dict__")) {
+            Ok(dict) => Some(dict),
+            Err(_) => slf
+                .get()
+                .extras
+                .get()
+                .map(|d| d.bind(py).clone().into_any()),
+        };
+        match dict {
+            Some(dict) if dict.contains(name)? => dict.del_item(name),
+            _ => Err(PyAttributeError::new_err(name.clone().unbind())),
+        }
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> isize {
