@@ -753,7 +753,7 @@ pub static MESHGRID: OpDef = OpDef {
     doc: "The coordinates of a grid: tensor i varies along dimension i of the result. With \
           `indexing='xy'` the first two dimensions are swapped.",
     sig: &["(tensors: Tensor[], *, indexing: str = 'ij')"],
-    forms: Forms::HIDDEN,
+    forms: Forms::NN,
     returns: Returns::Tuple,
     kernel: Kernel::Composite(|call| {
         let mut tensors: Vec<Tensor> = call.tensors().cloned().collect();
@@ -806,7 +806,7 @@ pub static BROADCAST_TENSORS: OpDef = OpDef {
     name: "broadcast_tensors",
     doc: "All tensors expanded to the shape they broadcast to, without copying.",
     sig: &["(tensors: Tensor[])"],
-    forms: Forms::HIDDEN,
+    forms: Forms::NN,
     returns: Returns::Tuple,
     kernel: Kernel::Composite(|call| {
         let shape = super::meta::broadcast(call.inputs)?;

@@ -472,7 +472,7 @@ impl PyTensor {
         )))
     }
 
-    /// A data descriptor of the type first, then the dict of a subclass, then `extras`.
+    /// Descriptors of the class first, then the `__dict__` of a subclass, then the extras.
     fn __setattr__<'py>(
         slf: &Bound<'py, Self>,
         name: &Bound<'py, PyString>,
@@ -480,7 +480,7 @@ impl PyTensor {
     ) -> PyResult<()> {
         let py = slf.py();
         if let Ok(descriptor) = slf.get_type().getattr(name)
-            && descriptor.hasattr(intern!(py, "__set__"))?
+            && descriptor.get_type().hasattr(intern!(py, "__set__"))?
         {
             return descriptor
                 .call_method1(intern!(py, "__set__"), (slf, value))
@@ -489,34 +489,29 @@ impl PyTensor {
         if let Ok(dict) = slf.getattr(intern!(py, "__dict__")) {
             return dict.set_item(name, value);
         }
-        slf.get()
-            .extras
-            .get_or_init(|| PyDict::new(py).unbind())
-            .bind(py)
-            .set_item(name, value)
+        let extras = slf.get().extras.get_or_init(|| PyDict::new(py).unbind());
+        extras.bind(py).set_item(name, value)
     }
 
     fn __delattr__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<()> {
         let py = slf.py();
         if let Ok(descriptor) = slf.get_type().getattr(name)
-            && descriptor.hasattr(intern!(py, "__delete__"))?
+            && descriptor.get_type().hasattr(intern!(py, "__delete__"))?
         {
             return descriptor
                 .call_method1(intern!(py, "__delete__"), (slf,))
                 .map(drop);
         }
-        let dict = match slf.getattr(intern!(py, "__dict__")) {
-            Ok(dict) => Some(dict),
-            Err(_) => slf
-                .get()
-                .extras
-                .get()
-                .map(|d| d.bind(py).clone().into_any()),
-        };
-        match dict {
-            Some(dict) if dict.contains(name)? => dict.del_item(name),
-            _ => Err(PyAttributeError::new_err(name.clone().unbind())),
+        let places = [
+            slf.getattr(intern!(py, "__dict__")).ok(),
+            slf.get().extras.get().map(|e| e.bind(py).clone().into_any()),
+        ];
+        for place in places.into_iter().flatten() {
+            if place.contains(name)? {
+                return place.del_item(name);
+            }
         }
+        Err(PyAttributeError::new_err(name.clone().unbind()))
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> isize {

@@ -7,6 +7,7 @@ All of them take ``reduction``: ``"none"`` returns the losses as they are, ``"me
 from __future__ import annotations
 
 import rustgrad as rg
+from rustgrad import _C
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -105,7 +106,7 @@ def nll_loss(
         2.0
     """
     reduction = _reduction("nll_loss", reduction, size_average, reduce)
-    return rg.nll_loss(input, target, weight, reduction, ignore_index)
+    return _C.nll_loss(input, target, weight, reduction, ignore_index)
 
 
 def cross_entropy(
@@ -141,7 +142,7 @@ def cross_entropy(
         1.3863
     """
     reduction = _reduction("cross_entropy", reduction, size_average, reduce)
-    return rg.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
+    return _C.cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
 
 
 def mse_loss(
@@ -173,8 +174,8 @@ def mse_loss(
     reduction = _reduction("mse_loss", reduction, size_average, reduce)
     _warn_if_broadcast(input, target)
     if weight is None:
-        return rg.mse_loss(input, target, reduction)
-    return _weighted("mse_loss", rg.mse_loss(input, target, "none"), weight, reduction)
+        return _C.mse_loss(input, target, reduction)
+    return _weighted("mse_loss", _C.mse_loss(input, target, "none"), weight, reduction)
 
 
 def l1_loss(
@@ -189,8 +190,8 @@ def l1_loss(
     reduction = _reduction("l1_loss", reduction, size_average, reduce)
     _warn_if_broadcast(input, target)
     if weight is None:
-        return rg.l1_loss(input, target, reduction)
-    return _weighted("l1_loss", rg.l1_loss(input, target, "none"), weight, reduction)
+        return _C.l1_loss(input, target, reduction)
+    return _weighted("l1_loss", _C.l1_loss(input, target, "none"), weight, reduction)
 
 
 def smooth_l1_loss(
@@ -211,8 +212,8 @@ def smooth_l1_loss(
         raise ValueError(f"[smooth_l1_loss] beta must not be negative, but got {beta}")
     _warn_if_broadcast(input, target)
     if beta == 0.0:
-        return rg.l1_loss(input, target, reduction)
-    return rg.smooth_l1_loss(input, target, reduction, beta)
+        return _C.l1_loss(input, target, reduction)
+    return _C.smooth_l1_loss(input, target, reduction, beta)
 
 
 def huber_loss(
@@ -232,8 +233,8 @@ def huber_loss(
         raise ValueError(f"[huber_loss] delta must be positive, but got {delta}")
     _warn_if_broadcast(input, target)
     if weight is None:
-        return rg.huber_loss(input, target, reduction, delta)
-    losses = rg.huber_loss(input, target, "none", delta)
+        return _C.huber_loss(input, target, reduction, delta)
+    losses = _C.huber_loss(input, target, "none", delta)
     _check_weight("huber_loss", losses, weight)
     return _reduced(losses * weight, reduction)
 
@@ -263,7 +264,7 @@ def binary_cross_entropy(
     _same_shape("binary_cross_entropy", input, target)
     if weight is not None:
         weight = weight.expand(target.shape)
-    return rg.binary_cross_entropy(input, target, weight, reduction)
+    return _C.binary_cross_entropy(input, target, weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -297,7 +298,7 @@ def binary_cross_entropy_with_logits(
     """
     reduction = _reduction("binary_cross_entropy_with_logits", reduction, size_average, reduce)
     _same_shape("binary_cross_entropy_with_logits", input, target)
-    return rg.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
+    return _C.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
 
 
 def _same_shape(name: str, input: rg.Tensor, target: rg.Tensor) -> None:
@@ -331,7 +332,7 @@ def kl_div(
         ValueError: ``reduction`` is none of these.
     """
     if reduction == "batchmean" and size_average is None and reduce is None:
-        total = rg.kl_div(input, target, "sum", log_target)
+        total = _C.kl_div(input, target, "sum", log_target)
         return total / input.shape[0] if input.dim() > 0 else total
     reduction = _reduction("kl_div", reduction, size_average, reduce)
     if reduction == "mean":
@@ -342,7 +343,7 @@ def kl_div(
             "the divergence as it is defined",
             stacklevel=2,
         )
-    return rg.kl_div(input, target, reduction, log_target)
+    return _C.kl_div(input, target, reduction, log_target)
 
 
 def poisson_nll_loss(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import rustgrad as rg
+from rustgrad import _C
 
 from ._losses import (
     binary_cross_entropy,
@@ -117,7 +118,7 @@ def relu_(input: rg.Tensor) -> rg.Tensor:
 
 def relu6(input: rg.Tensor, inplace: bool = False) -> rg.Tensor:
     """min(max(x, 0), 6), element by element."""
-    return _inplace("relu6", input) if inplace else rg.relu6(input)
+    return _inplace("relu6", input) if inplace else _C.relu6(input)
 
 
 def leaky_relu(input: rg.Tensor, negative_slope: float = 0.01, inplace: bool = False) -> rg.Tensor:
@@ -125,13 +126,13 @@ def leaky_relu(input: rg.Tensor, negative_slope: float = 0.01, inplace: bool = F
     return (
         _inplace("leaky_relu", input, negative_slope)
         if inplace
-        else rg.leaky_relu(input, negative_slope)
+        else _C.leaky_relu(input, negative_slope)
     )
 
 
 def elu(input: rg.Tensor, alpha: float = 1.0, inplace: bool = False) -> rg.Tensor:
     """x where x > 0, ``alpha`` * (exp(x) - 1) elsewhere."""
-    return _inplace("elu", input, alpha) if inplace else rg.elu(input, alpha)
+    return _inplace("elu", input, alpha) if inplace else _C.elu(input, alpha)
 
 
 def selu(input: rg.Tensor, inplace: bool = False) -> rg.Tensor:
@@ -158,27 +159,27 @@ def gelu(input: rg.Tensor, approximate: str = "none") -> rg.Tensor:
         raise ValueError(
             f"[gelu] approximate argument must be either none or tanh, but got {approximate!r}"
         )
-    return rg.gelu(input, approximate=approximate)
+    return _C.gelu(input, approximate=approximate)
 
 
 def silu(input: rg.Tensor, inplace: bool = False) -> rg.Tensor:
     """x * sigmoid(x), element by element."""
-    return _inplace("silu", input) if inplace else rg.silu(input)
+    return _inplace("silu", input) if inplace else _C.silu(input)
 
 
 def mish(input: rg.Tensor, inplace: bool = False) -> rg.Tensor:
     """x * tanh(softplus(x)), element by element."""
-    return _inplace("mish", input) if inplace else rg.mish(input)
+    return _inplace("mish", input) if inplace else _C.mish(input)
 
 
 def softplus(input: rg.Tensor, beta: float = 1.0, threshold: float = 20.0) -> rg.Tensor:
     """log(1 + exp(``beta`` * x)) / ``beta``; x itself where ``beta`` * x > ``threshold``."""
-    return rg.softplus(input, beta, threshold)
+    return _C.softplus(input, beta, threshold)
 
 
 def softsign(input: rg.Tensor) -> rg.Tensor:
     """x / (1 + abs(x)), element by element."""
-    return rg.softsign(input)
+    return _C.softsign(input)
 
 
 def hardtanh(
@@ -196,23 +197,23 @@ def hardtanh(
     return (
         _inplace("hardtanh", input, min_val, max_val)
         if inplace
-        else rg.hardtanh(input, min_val, max_val)
+        else _C.hardtanh(input, min_val, max_val)
     )
 
 
 def hardsigmoid(input: rg.Tensor, inplace: bool = False) -> rg.Tensor:
     """min(max(x / 6 + 1 / 2, 0), 1), element by element."""
-    return _inplace("hardsigmoid", input) if inplace else rg.hardsigmoid(input)
+    return _inplace("hardsigmoid", input) if inplace else _C.hardsigmoid(input)
 
 
 def hardswish(input: rg.Tensor, inplace: bool = False) -> rg.Tensor:
     """x * hardsigmoid(x), element by element."""
-    return _inplace("hardswish", input) if inplace else rg.hardswish(input)
+    return _inplace("hardswish", input) if inplace else _C.hardswish(input)
 
 
 def logsigmoid(input: rg.Tensor) -> rg.Tensor:
     """log(1 / (1 + exp(-x))), element by element."""
-    return rg.logsigmoid(input)
+    return _C.logsigmoid(input)
 
 
 def threshold(input: rg.Tensor, threshold: float, value: float, inplace: bool = False) -> rg.Tensor:
@@ -359,7 +360,7 @@ def linear(input: rg.Tensor, weight: rg.Tensor, bias: rg.Tensor | None = None) -
         >>> rg.nn.functional.linear(rg.ones(3), rg.ones(2, 3)).tolist()
         [3.0, 3.0]
     """
-    return rg.linear(input, weight, bias)
+    return _C.linear(input, weight, bias)
 
 
 def bilinear(
@@ -406,7 +407,7 @@ def normalize(
     out: rg.Tensor | None = None,
 ) -> rg.Tensor:
     """x / max(norm(x), eps), with the ``p``-norm taken along ``dim``."""
-    result = rg.normalize(input, p, dim, eps)
+    result = _C.normalize(input, p, dim, eps)
     return result if out is None else out.copy_(result)
 
 
@@ -428,7 +429,7 @@ def one_hot(tensor: rg.Tensor, num_classes: int = -1) -> rg.Tensor:
     Returns:
         int64, shape (*, num_classes).
     """
-    return rg.one_hot(tensor, num_classes)
+    return _C.one_hot(tensor, num_classes)
 
 
 def embedding(
@@ -475,7 +476,7 @@ def embedding(
         padding_idx %= rows
     if max_norm is not None:
         _limit_norms(weight, input, max_norm, norm_type)
-    return rg.embedding(weight, input, padding_idx)
+    return _C.embedding(weight, input, padding_idx)
 
 
 def _refuse_sparse_options(name: str, scale_grad_by_freq: bool, sparse: bool) -> None:
@@ -528,7 +529,7 @@ def dropout(
     _check_probability(p)
     if inplace:
         return _inplace("dropout", input, p, True) if training else input
-    return rg.dropout(input, p, training)
+    return _C.dropout(input, p, training)
 
 
 def _feature_dropout(

@@ -1,0 +1,1 @@
+"""Helpers that are not tensors, derivatives, layers or optimisers."""
