@@ -9,13 +9,13 @@ use crate::engine::{self, Grads};
 use crate::ops;
 use crate::tape::Body;
 use crate::tensor::Tensor;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType, PyWeakrefReference};
 use std::sync::OnceLock;
 
 /// An n-dimensional array that may be part of a recorded computation.
@@ -28,6 +28,8 @@ pub(super) struct PyTensor {
     cell: RwLock<Tensor>,
     /// Attributes of the user's. A dict in every object would cost more than the rest of it.
     extras: OnceLock<Py<PyDict>>,
+    /// The object last handed out as `.grad`, so that it is the same one while it is alive.
+    grad: Mutex<Option<Py<PyWeakrefReference>>>,
 }
 
 impl From<Tensor> for PyTensor {
@@ -36,6 +38,7 @@ impl From<Tensor> for PyTensor {
         Self {
             cell: RwLock::new(t),
             extras: OnceLock::new(),
+            grad: Mutex::new(None),
         }
     }
 }
@@ -315,15 +318,29 @@ impl PyTensor {
 
     #[getter]
     fn grad<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.tensor()
-            .grad()
-            .map(|g| convert::wrap(py, g))
-            .transpose()
+        let Some(grad) = self.tensor().grad() else {
+            return Ok(None);
+        };
+        let known = self.grad.lock().as_ref().map(|r| r.clone_ref(py));
+        if let Some(object) = known.and_then(|r| r.bind(py).upgrade())
+            && let Ok(t) = object.cast::<PyTensor>()
+            && t.get().tensor().same(&grad)
+        {
+            return Ok(Some(object));
+        }
+        let object = convert::wrap(py, grad)?;
+        *self.grad.lock() = Some(PyWeakrefReference::new(&object)?.unbind());
+        Ok(Some(object))
     }
 
     #[setter]
     fn set_grad(&self, grad: Option<&Bound<'_, PyTensor>>) -> PyResult<()> {
-        Ok(self.tensor().set_grad(grad.map(|g| g.get().tensor()))?)
+        self.tensor().set_grad(grad.map(|g| g.get().tensor()))?;
+        let known = grad
+            .map(|g| PyWeakrefReference::new(g.as_any()))
+            .transpose()?;
+        *self.grad.lock() = known.map(Bound::unbind);
+        Ok(())
     }
 
     #[deleter]
@@ -504,7 +521,10 @@ impl PyTensor {
         }
         let places = [
             slf.getattr(intern!(py, "__dict__")).ok(),
-            slf.get().extras.get().map(|e| e.bind(py).clone().into_any()),
+            slf.get()
+                .extras
+                .get()
+                .map(|e| e.bind(py).clone().into_any()),
         ];
         for place in places.into_iter().flatten() {
             if place.contains(name)? {

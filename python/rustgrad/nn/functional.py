@@ -89,11 +89,11 @@ __all__ = [
 
 def _inplace(name: str, input: rg.Tensor, *args: float) -> rg.Tensor:
     """Overwrites ``input`` with the core's op ``name`` of it."""
-    native = getattr(rg, name + "_", None)
+    native = getattr(_C, name + "_", None)
     if native is not None:
         return native(input, *args)
     # The op reads a copy: what it saves for its gradient must survive the overwriting.
-    return input.copy_(getattr(rg, name)(input.clone(), *args))
+    return input.copy_(getattr(_C, name)(input.clone(), *args))
 
 
 def relu(input: rg.Tensor, inplace: bool = False) -> rg.Tensor:
