@@ -47,6 +47,7 @@ pub mod meta;
 pub mod norm;
 pub mod random;
 pub mod reduce;
+pub mod scan;
 pub mod shape;
 pub mod softmax;
 pub mod table;
@@ -66,6 +67,7 @@ pub use index::{
 pub use logical::*;
 pub use matmul::*;
 pub use reduce::*;
+pub use scan::*;
 pub use shape::*;
 pub use softmax::*;
 pub use table::OP_TABLE;

@@ -25,6 +25,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::norm::OPS,
     super::random::OPS,
     super::reduce::OPS,
+    super::scan::OPS,
     super::shape::OPS,
     super::softmax::OPS,
     super::unary::OPS,
