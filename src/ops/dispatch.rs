@@ -372,8 +372,13 @@ fn in_place(call: &Call) -> Result<()> {
     let recorded = mode::grad_enabled() && inputs.iter().any(Operand::requires_grad);
     check_writable(x, recorded)?;
     let Kernel::Map { f, promote } = op.kernel else {
-        // Other kernels compute out of place, and the result is copied in.
-        let result = run_overload(op, overload, inputs, attrs)?.swap_remove(0);
+        // Other kernels compute out of place, and the result is copied in. What they save of the
+        // target must survive that, so they read a copy with the target's history.
+        let mut inputs: SmallVec<[Operand; 3]> = inputs.iter().cloned().collect();
+        if recorded && x.dtype().is_float() {
+            inputs[0] = Operand::Tensor(copy_with_history(x)?);
+        }
+        let result = run_overload(op, overload, &inputs, attrs)?.swap_remove(0);
         check_result(x, &result.meta())?;
         return copy_(x, &result);
     };
@@ -454,11 +459,7 @@ fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()
         }
         if reads & 1 == 1 {
             let mut inputs: SmallVec<[Operand; 3]> = call.inputs.iter().cloned().collect();
-            let before = super::clone_data(x)?;
-            if let Some(edge) = x.grad_edge()? {
-                before.set_history(Some(edge));
-            }
-            inputs[0] = Operand::Tensor(before);
+            inputs[0] = Operand::Tensor(copy_with_history(x)?);
             original = Some(inputs);
         }
         // Fails before the write where recording would fail after it.
@@ -501,14 +502,20 @@ fn detach_aliases(call: &Call) -> Result<SmallVec<[Operand; 3]>> {
                     .flatten()
                     .any(|g| g.reads >> i & 1 == 1))
         {
-            let copy = super::clone_data(t)?;
-            if let Some(edge) = t.grad_edge()? {
-                copy.set_history(Some(edge));
-            }
-            *t = copy;
+            *t = copy_with_history(t)?;
         }
     }
     Ok(inputs)
+}
+
+/// The elements as they are now, with the history as it is now.
+fn copy_with_history(x: &Tensor) -> Result<Tensor> {
+    let copy = super::clone_data(x)?;
+    if let Some(edge) = x.grad_edge()? {
+        copy.set_history(Some(edge));
+    }
+    copy.set_tangents(x.tangents());
+    Ok(copy)
 }
 
 /// Records a write in place: see NOTE [Views].
