@@ -193,6 +193,62 @@ def set_default_device(device: Any) -> None:
         raise RuntimeError(f"the default device is 'cpu', and {device!r} cannot take its place")
 
 
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The unique elements in ascending order, or the unique slices along ``dim``.
+
+    Args:
+        input: the tensor.
+        sorted: accepted; the result is always in order.
+        return_inverse: also return which of the unique elements each element is.
+        return_counts: also return how often each occurs.
+        dim: compare slices along this dimension instead of elements.
+
+    >>> import rustgrad as rg
+    >>> rg.unique(rg.tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
+    values, inverse, counts = _C.unique_parts(input, dim)
+    return _asked(values, inverse, counts, return_inverse, return_counts)
+
+
+def unique_consecutive(
+    input: Tensor,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The first element of each run of equal elements, or slice of equal slices along ``dim``.
+
+    Args:
+        input: the tensor.
+        return_inverse: also return which run each element is in.
+        return_counts: also return how long each run is.
+        dim: compare slices along this dimension instead of elements.
+
+    >>> import rustgrad as rg
+    >>> rg.unique_consecutive(rg.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    values, inverse, counts = _C.unique_consecutive_parts(input, dim)
+    return _asked(values, inverse, counts, return_inverse, return_counts)
+
+
+def _asked(values: Tensor, inverse: Tensor, counts: Tensor, want_i: bool, want_c: bool) -> Any:
+    if not want_i and not want_c:
+        return values
+    return (values, *([inverse] if want_i else []), *([counts] if want_c else []))
+
+
+for _function in (unique, unique_consecutive):
+    setattr(Tensor, _function.__name__, _function)
+
+
 def _legacy(name: str, dtype: Any) -> Any:
     """``FloatTensor(data)`` and its kin: the old constructors, one a type."""
 

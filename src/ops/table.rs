@@ -28,6 +28,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::scan::OPS,
     super::shape::OPS,
     super::softmax::OPS,
+    super::sort::OPS,
     super::unary::OPS,
     super::view::OPS,
 ];
