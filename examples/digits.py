@@ -11,13 +11,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from tqdm import tqdm
-
 import rustgrad as rg
 from rustgrad import nn
 from rustgrad.nn import functional as F
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
 
 EPOCHS = 60
 BATCH = 64
@@ -27,9 +26,7 @@ WANTED = 0.975
 def data() -> tuple[rg.Tensor, rg.Tensor, rg.Tensor, rg.Tensor]:
     """Training and held-out images, (n, 64) in [0, 1], and their digits, (n,)."""
     images, digits = load_digits(return_X_y=True)
-    parts = train_test_split(
-        images / 16.0, digits, test_size=0.25, random_state=0, stratify=digits
-    )
+    parts = train_test_split(images / 16.0, digits, test_size=0.25, random_state=0, stratify=digits)
     train_x, test_x, train_y, test_y = (rg.tensor(part) for part in parts)
     return train_x.float(), train_y.long(), test_x.float(), test_y.long()
 
@@ -73,7 +70,9 @@ def main() -> int:
     out.mkdir(exist_ok=True)
     draw_loss(losses, accuracies, out / "loss.png")
     draw_digits(model, test_x, test_y, out / "digits.png")
-    print(f"{accuracies[-1]:.2%} of the held-out digits are right after {seconds:.1f} s of training")
+    print(
+        f"{accuracies[-1]:.2%} of the held-out digits are right after {seconds:.1f} s of training"
+    )
     print(f"pictures: {out / 'loss.png'}, {out / 'digits.png'}")
     return 0 if accuracies[-1] >= WANTED else 1
 

@@ -108,7 +108,9 @@ def main() -> None:
 
     results = {}
     unit = 1e9
-    print(f"{'workload':42}" + "".join(f"{name + ' (ns)':>16}" for name in engines) + f"{'ratio':>8}")
+    print(
+        f"{'workload':42}" + "".join(f"{name + ' (ns)':>16}" for name in engines) + f"{'ratio':>8}"
+    )
     for workload in engines["rustgrad"]:
         times = {name: [] for name in engines}
         for _ in range(rounds):

@@ -11,8 +11,9 @@
 //! 4. Formulas are in a stable form, constants in f64, PyTorch's convention at kinks and ties,
 //!    stated in a comment. A zero cotangent stays zero wherever that is free.
 //! 5. `dispatch::run` is the one door.
-
+//!
 //! NOTE [Signatures]
+//!
 //! `(input, other: Tensor|Scalar, *dim: int[], keepdim: bool = False, *, dtype: dtype? = None)`.
 //! A parameter without a type is a tensor. Types: `Tensor`, `Tensor?`, `Tensor|Scalar`, `Tensor[]`
 //! (the last tensor parameter; a list, flattened into the inputs), `Scalar`, `int`, `float`,

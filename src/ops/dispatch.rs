@@ -317,7 +317,7 @@ fn make_node(
 
 /// See NOTE [Tainted intermediates].
 fn refuse_tainted(call: &Call) -> Result<()> {
-    for t in call.tensors().filter(|t| t.is_tainted()) {
+    if let Some(t) = call.tensors().find(|t| t.is_tainted()) {
         bail!(
             runtime,
             "a tensor of shape {} that was computed in the forward of a custom function is used in \

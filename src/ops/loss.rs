@@ -356,7 +356,7 @@ pub static CROSS_ENTROPY: OpDef = OpDef {
         "(input, target, weight: Tensor? = None, reduction: str = 'mean', ignore_index: int = -100, label_smoothing: float = 0.0)",
     ],
     kernel: Kernel::Composite(|call| {
-        let (x, y) = (call.tensor(0), call.tensor(1));
+        let y = call.tensor(1);
         let smoothing = call.attrs.float(2);
         ensure!(
             (0.0..=1.0).contains(&smoothing),

@@ -154,8 +154,10 @@ pub(super) fn share(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     let strides = buffer.strides();
     let fits = native
         && !buffer.readonly()
-        && strides.iter().all(|&s| s >= 0 && s as usize % size == 0)
-        && buffer.buf_ptr() as usize % size == 0;
+        && strides
+            .iter()
+            .all(|&s| s >= 0 && (s as usize).is_multiple_of(size))
+        && (buffer.buf_ptr() as usize).is_multiple_of(size);
     if !fits {
         let copy = data.py().import("numpy")?.call_method1("array", (data,))?;
         if !native {
@@ -238,7 +240,7 @@ fn frombuffer<'py>(
     } else {
         count as usize
     };
-    if n * dtype.size() > rest || offset % dtype.size() != 0 {
+    if n * dtype.size() > rest || !offset.is_multiple_of(dtype.size()) {
         return Err(PyValueError::new_err(format!(
             "{count} elements of {dtype} at offset {offset} do not fit a buffer of {} bytes",
             t.numel()

@@ -209,18 +209,18 @@ impl Tensor {
         let Some(a) = self.0.autograd.get() else {
             return Ok(None);
         };
-        if let Some(view) = &a.view {
-            if self.is_stale(a) {
-                let version = self.storage().version();
-                let edge = self.regenerate(view)?;
-                let mut state = a.state.lock();
-                state.version = version;
-                if let Some(edge) = edge {
-                    a.requires_grad.store(true, Ordering::Relaxed);
-                    let old = state.edge.replace(edge);
-                    drop(state);
-                    drop(old);
-                }
+        if let Some(view) = &a.view
+            && self.is_stale(a)
+        {
+            let version = self.storage().version();
+            let edge = self.regenerate(view)?;
+            let mut state = a.state.lock();
+            state.version = version;
+            if let Some(edge) = edge {
+                a.requires_grad.store(true, Ordering::Relaxed);
+                let old = state.edge.replace(edge);
+                drop(state);
+                drop(old);
             }
         }
         if !a.requires_grad.load(Ordering::Relaxed) {

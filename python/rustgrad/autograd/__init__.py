@@ -99,9 +99,7 @@ def grad(
         return _batched_grad(
             outputs, inputs, grad_outputs, create_graph, retain_graph, bool(allow_unused)
         )
-    grads = _C.grad(
-        outputs, inputs, grad_outputs, retain_graph, create_graph, bool(allow_unused)
-    )
+    grads = _C.grad(outputs, inputs, grad_outputs, retain_graph, create_graph, bool(allow_unused))
     if materialize_grads:
         several = (inputs,) if _C.is_tensor(inputs) else tuple(inputs)
         grads = tuple(

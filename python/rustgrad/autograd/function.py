@@ -64,7 +64,8 @@ class FunctionCtx:
 class _FunctionMeta(type):
     def __init__(cls, name: str, bases: tuple, namespace: dict) -> None:
         super().__init__(name, bases, namespace)
-        cls._has_setup_context = cls.setup_context is not _setup_context  # type: ignore[attr-defined]
+        own = cls.setup_context is not _setup_context  # type: ignore[attr-defined]
+        cls._has_setup_context = own
 
 
 def _setup_context(ctx: FunctionCtx, inputs: tuple, output: Any) -> None:
@@ -76,8 +77,8 @@ class Function(metaclass=_FunctionMeta):
     """An op with a forward and a backward of the user's.
 
     Subclasses define two static methods. ``forward(ctx, *args)`` computes the result; it runs
-    unrecorded. ``backward(ctx, *grad_outputs)`` returns one gradient (or ``None``) for each argument
-    of forward. With ``setup_context(ctx, inputs, output)``, forward takes no ``ctx``. The op is
+    unrecorded. ``backward(ctx, *grad_outputs)`` returns one gradient (or ``None``) for each
+    argument of forward. With ``setup_context(ctx, inputs, output)``, forward takes no ``ctx``. The op is
     called through :meth:`apply`, and differentiable to any order if its backward is.
 
     >>> import rustgrad as rg
@@ -143,7 +144,8 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
             fresh = {id(t): t.detach() for t in tensors}
             _C.delay_error(
                 list(fresh.values()),
-                "trying to differentiate twice a function that was marked with @once_differentiable",
+                "trying to differentiate twice a function that was marked with "
+                "@once_differentiable",
             )
             several = tuple(fresh.get(id(t), t) for t in several)
             return several if isinstance(outputs, tuple) else several[0]

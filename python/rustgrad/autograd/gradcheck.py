@@ -28,7 +28,9 @@ def _float_outputs(result: Any) -> tuple:
     return tuple(t for t in _tuple(result) if _C.is_tensor(t) and t.is_floating_point())
 
 
-def _numerical(fn: Callable[..., Any], inputs: tuple, i: int, eps: float) -> list[list[list[float]]]:
+def _numerical(
+    fn: Callable[..., Any], inputs: tuple, i: int, eps: float
+) -> list[list[list[float]]]:
     """For each output: rows of derivatives, one row an element of input ``i``."""
     x = inputs[i]
     flat = x.detach().clone().reshape(-1)
@@ -41,8 +43,7 @@ def _numerical(fn: Callable[..., Any], inputs: tuple, i: int, eps: float) -> lis
             # A copy in the layout of the original, so that strided inputs stay strided.
             probe = _like_layout(x, moved.reshape(x.shape))
             args = [
-                a if j != i else probe.requires_grad_(x.requires_grad)
-                for j, a in enumerate(inputs)
+                a if j != i else probe.requires_grad_(x.requires_grad) for j, a in enumerate(inputs)
             ]
             outs = _float_outputs(fn(*args))
             sides.append([o.detach().clone().reshape(-1) for o in outs])
@@ -65,9 +66,7 @@ def _analytical_reverse(out: Any, x: Any, create_graph: bool) -> list[list[float
     for k in range(out.numel()):
         v = out.detach().new_zeros(out.shape).reshape(-1)
         v[k] = 1.0
-        (g,) = _C.grad(
-            [out], [x], [v.reshape(out.shape)], True, create_graph, True
-        )
+        (g,) = _C.grad([out], [x], [v.reshape(out.shape)], True, create_graph, True)
         zero = [0.0] * x.numel()
         columns.append(zero if g is None else g.detach().reshape(-1).tolist())
     return [[column[k] for column in columns] for k in range(x.numel())]
@@ -95,9 +94,7 @@ def _analytical_forward(fn: Callable[..., Any], inputs: tuple, i: int) -> list[l
     return [[row[o] for row in rows] for o in range(n_out)]
 
 
-def _compare(
-    kind: str, i: int, o: int, got: list, want: list, atol: float, rtol: float
-) -> None:
+def _compare(kind: str, i: int, o: int, got: list, want: list, atol: float, rtol: float) -> None:
     worst, where = 0.0, None
     for k, (g_row, w_row) in enumerate(zip(got, want, strict=True)):
         for j, (g, w) in enumerate(zip(g_row, w_row, strict=True)):

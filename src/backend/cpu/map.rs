@@ -113,10 +113,7 @@ pub(super) fn map(f: Functor, params: &[Scalar], compute: DType, out: View, ins:
     }
 }
 
-fn run<C: ComputeType>(f: Functor, params: &[Scalar], out: View, ins: &[Input])
-where
-    C: AllCasts,
-{
+fn run<C: ComputeType + AllCasts>(f: Functor, params: &[Scalar], out: View, ins: &[Input]) {
     let Some(block) = C::block(f) else {
         unreachable!(
             "{f:?} is not defined for {}: promotion rules it out",
@@ -308,14 +305,25 @@ pub(super) unsafe fn load<C: ComputeType + AllCasts>(
     }
     with_dtype!(v.dtype, S => {
         let from = address::<S>(v, start);
-        // SAFETY: the caller's promise, in each branch.
         match stride {
             0 => {
+                // SAFETY: the caller's promise.
                 let x = C::load(unsafe { *from });
-                (0..n).for_each(|i| unsafe { *to.add(i) = x });
+                // SAFETY: `to` has room for `n`.
+                unsafe { std::slice::from_raw_parts_mut(to, n) }.fill(x);
             }
-            1 => (0..n).for_each(|i| unsafe { *to.add(i) = C::load(*from.add(i)) }),
-            _ => (0..n).for_each(|i| unsafe { *to.add(i) = C::load(*from.add(i * stride)) }),
+            1 => {
+                for i in 0..n {
+                    // SAFETY: the caller's promise.
+                    unsafe { *to.add(i) = C::load(*from.add(i)) };
+                }
+            }
+            _ => {
+                for i in 0..n {
+                    // SAFETY: the caller's promise.
+                    unsafe { *to.add(i) = C::load(*from.add(i * stride)) };
+                }
+            }
         }
     });
 }
@@ -344,11 +352,16 @@ pub(super) unsafe fn store<C: ComputeType + AllCasts>(
     }
     with_dtype!(v.dtype, S => {
         let to = address::<S>(v, start);
-        // SAFETY: the caller's promise, in each branch.
         if stride == 1 {
-            (0..n).for_each(|i| unsafe { *to.add(i) = (*from.add(i)).store() });
+            for i in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(i) = (*from.add(i)).store() };
+            }
         } else {
-            (0..n).for_each(|i| unsafe { *to.add(i * stride) = (*from.add(i)).store() });
+            for i in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(i * stride) = (*from.add(i)).store() };
+            }
         }
     });
 }

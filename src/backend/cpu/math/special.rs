@@ -45,7 +45,7 @@ pub(super) fn sinc_derivative(n: f64, x: f64) -> f64 {
     let n = n as u64;
     let first = n.div_ceil(2);
     // Term k = first: z^(2k-n) / (2k-n)! is 1 or z.
-    let mut power = if n % 2 == 0 { 1.0 } else { z };
+    let mut power = if n.is_multiple_of(2) { 1.0 } else { z };
     let mut sum = 0.0;
     for k in first..first + 60 {
         let sign = if k % 2 == 0 { 1.0 } else { -1.0 };

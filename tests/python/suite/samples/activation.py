@@ -32,7 +32,9 @@ def _elu(x, alpha=1.0, scale=1.0, k=1.0):
     return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) * k))
 
 
-_map("selu", lambda x: _elu(x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946))
+_map(
+    "selu", lambda x: _elu(x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
+)
 
 
 @op("elu", ref=_elu)
