@@ -78,8 +78,8 @@ class Function(metaclass=_FunctionMeta):
 
     Subclasses define two static methods. ``forward(ctx, *args)`` computes the result; it runs
     unrecorded. ``backward(ctx, *grad_outputs)`` returns one gradient (or ``None``) for each
-    argument of forward. With ``setup_context(ctx, inputs, output)``, forward takes no ``ctx``. The op is
-    called through :meth:`apply`, and differentiable to any order if its backward is.
+    argument of forward. With ``setup_context(ctx, inputs, output)``, forward takes no ``ctx``. The
+    op is called through :meth:`apply`, and differentiable to any order if its backward is.
 
     >>> import rustgrad as rg
     >>> class Cube(rg.autograd.Function):
