@@ -64,10 +64,10 @@ impl Tensor {
         dtype: DType,
         contiguous: bool,
     ) -> Self {
-        let end = if contiguous {
-            layout.offset + layout.numel()
-        } else {
-            layout.end()
+        let end = match layout.numel() {
+            0 => 0,
+            n if contiguous => layout.offset + n,
+            _ => layout.end(),
         };
         assert!(
             end * dtype.size() <= storage.bytes() || storage.device() == Device::Meta,
