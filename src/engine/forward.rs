@@ -10,10 +10,12 @@ use super::backward::{self, Grads};
 use crate::base::{Error, Result};
 use crate::ops::def::{Call, Jvp, JvpCx};
 use crate::ops::{self, dispatch};
-use crate::tape::{Body, GradMode, Saved, SavedTensor, Site, VjpCx, mode, node::OUTPUTS};
-use crate::tensor::{Operand, Tensor};
+use crate::tape::node::OUTPUTS;
+use crate::tape::{Body, GradMode, Node, NodeId, Saved, SavedTensor, Site, VjpCx, mode};
+use crate::tensor::{Operand, Tangents, Tensor};
 use crate::{bail, ensure};
 use smallvec::SmallVec;
+use std::cell::RefCell;
 
 /// Opens a level and returns its number.
 pub fn enter_level() -> u32 {
@@ -22,8 +24,34 @@ pub fn enter_level() -> u32 {
 }
 
 /// Closes a level: its tangents are gone.
+///
+/// A node keeps the tangents of the outputs it saved, and those tangents' own graphs lead back to the
+/// node. When the last level closes, the nodes let go of them.
 pub fn exit_level(level: u32) {
     mode::exit_level(level);
+    if mode::open_levels() == 0 {
+        for id in TAGGED.take() {
+            if let Some(node) = id.upgrade() {
+                drop(node.with(take_tangents));
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// The nodes whose saved outputs have tangents.
+    static TAGGED: RefCell<Vec<NodeId>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take_tangents(n: &mut Node) -> Vec<Tangents> {
+    let Body::Op { saved, .. } = &mut n.body else {
+        return Vec::new();
+    };
+    let tensors = saved.iter_mut().filter_map(|s| match s {
+        Saved::Tensor(t) => Some(t.take_tangents()),
+        _ => None,
+    });
+    tensors.collect()
 }
 
 /// The primal with a tangent at a level: same elements, same history.
@@ -101,6 +129,7 @@ fn push(call: &Call, outs: &[Tensor]) -> Result<()> {
     }
     // The node was made before the tangents were known: give them to the outputs it saved.
     if let Some(edge) = outs.iter().find_map(Tensor::grad_fn) {
+        TAGGED.with_borrow_mut(|nodes| nodes.push(edge.node.id()));
         edge.node.with(|n| {
             if let Body::Op { saved, .. } = &mut n.body {
                 for s in saved {

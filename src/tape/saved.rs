@@ -112,6 +112,11 @@ impl SavedTensor {
         Ok(t)
     }
 
+    /// Lets go of the tangents.
+    pub fn take_tangents(&mut self) -> Tangents {
+        self.tangents.take()
+    }
+
     /// Gives a saved output the tangents that were computed after its node was made.
     pub fn set_output_tangents(&mut self, outputs: &[Tensor]) {
         if let Some(i) = self.output {
