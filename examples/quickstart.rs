@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     };
     let mut derivative = ops::pow(&x, 3i64)?;
     for order in 1..=3 {
-        let found = engine::grad(&[derivative], &[None], &[x.clone()], false, how)?;
+        let found = engine::grad(&[derivative], &[None], std::slice::from_ref(&x), false, how)?;
         derivative = found.into_iter().flatten().next().expect("x was used");
         println!("derivative {order}: {}", derivative.item()?.as_f64());
     }
