@@ -32,6 +32,8 @@ __all__ = [
     "set_default_tensor_type",
     "set_printoptions",
     "typename",
+    "unique",
+    "unique_consecutive",
     "use_deterministic_algorithms",
 ]
 
