@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import rustgrad as rg
 
-
 DEFECTS = Path(__file__).parent / "known_defects.txt"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that `known_defects.txt` lists, each with its reason, as expected failures."""
+    """Marks the tests that `known_defects.txt` lists as expected failures, with their reasons."""
     defects = []
     for line in DEFECTS.read_text().splitlines():
         if line and not line.startswith("#"):
