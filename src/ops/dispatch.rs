@@ -388,9 +388,7 @@ fn in_place(call: &Call) -> Result<()> {
     // Computed out of place, then copied in. What is saved of the target on the way must survive
     // the copying, so the op reads a copy with the target's history.
     let mut sources: SmallVec<[Operand; 3]> = SmallVec::from(inputs);
-    if dual {
-        sources[0] = super::clone(x)?.into();
-    } else if recorded && x.dtype().is_float() {
+    if x.dtype().is_float() && (recorded || dual) {
         sources[0] = copy_with_history(x)?.into();
     }
     let result = run_overload(op, overload, &sources, attrs)?.swap_remove(0);
