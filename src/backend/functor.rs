@@ -107,6 +107,7 @@ functors! {
     // Moving values.
     Copy Any |x| x;
     Where Any |c, x, y| if c != C::ZERO { x } else { y };
+    MaskedFill Any |x, mask, value| if mask != C::ZERO { value } else { x };
 
     // Arithmetic.
     Neg Any |x| x.neg();
@@ -114,10 +115,15 @@ functors! {
     // PyTorch's convention: 0 for NaN.
     Sign Any |x| x.sign();
     Square Any |x| x.mul(x);
+    Cube Any |x| x.mul(x).mul(x);
     Add Any |x, y; alpha| x.add(y.mul(alpha));
     Sub Any |x, y; alpha| x.sub(y.mul(alpha));
     Mul Any |x, y| x.mul(y);
     Div Float |x, y| x / y;
+    // A zero cotangent stays zero, whatever the slope; a product of two, if either is zero.
+    MulOrZero Float |g, slope| if g == C::ZERO { g } else { g * slope };
+    DivOrZero Float |g, x| if g == C::ZERO { g } else { g / x };
+    MulCotangents Float |g, h| if g == C::ZERO || h == C::ZERO { C::ZERO } else { g * h };
     DivFloor Any |x, y| x.div_floor(y);
     DivTrunc Any |x, y| x.div_trunc(y);
     Remainder Any |x, y| x.remainder(y);
@@ -231,6 +237,49 @@ functors! {
     };
     // g where x > threshold; also where x is NaN, as in PyTorch.
     ThresholdBackward Any |g, x; threshold| if x <= threshold { C::ZERO } else { g };
+    LeakyReluBackward Float |g, x; slope| if x > C::ZERO { g } else { g * slope };
+    EluBackward Float |g, x; alpha, scale, input_scale| {
+        if x > C::ZERO {
+            g * scale
+        } else {
+            g * (scale * alpha * input_scale * (x * input_scale).exp())
+        }
+    };
+    // sigmoid(beta x), and 1 where beta x > threshold
+    SoftplusBackward Float |g, x; beta, threshold| {
+        if x * beta > threshold { g } else { g * (x * beta).sigmoid() }
+    };
+    // t + x s (1 - t^2), t = tanh(softplus(x)), s = sigmoid(x)
+    MishBackward Float |g, x| {
+        let t = x.softplus().tanh();
+        g * (t + x * x.sigmoid() * (C::ONE - t * t))
+    };
+    // 0 up to -3, 1 from 3 on, x / 3 + 1 / 2 between
+    HardswishBackward Float |g, x| {
+        if x <= C::of(-3.0) {
+            C::ZERO
+        } else if x < C::of(3.0) {
+            g * (x / C::of(3.0) + C::of(0.5))
+        } else {
+            g
+        }
+    };
+    // slope g strictly inside the bounds
+    HardtanhBackward Float |g, x; lo, hi, slope| {
+        if x > lo && x < hi { g * slope } else { C::ZERO }
+    };
+    // g inside the bounds, ends included
+    ClampBackward Float |g, x; lo, hi| if x >= lo && x <= hi { g } else { C::ZERO };
+    // All of g where x > y or either is NaN, half where they are equal.
+    MaximumBackward Float |g, x, y| {
+        if x == y {
+            g * C::of(0.5)
+        } else if x < y {
+            C::ZERO
+        } else {
+            g
+        }
+    };
 
     // Rounding and limits.
     Floor Float |x| x.floor();
@@ -251,6 +300,7 @@ functors! {
     };
     // hi where lo > hi, and NaN where any of the three is.
     Clamp Any |x; lo, hi| x.maximum(lo).minimum(hi);
+    ClampBetween Any |x, lo, hi| x.maximum(lo).minimum(hi);
     ClampMin Any |x; lo| x.maximum(lo);
     ClampMax Any |x; hi| x.minimum(hi);
     Maximum Any |x, y| x.maximum(y);

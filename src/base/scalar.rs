@@ -45,6 +45,15 @@ impl Scalar {
         }
     }
 
+    /// The nearest number that a 16-bit float type holds; itself for other types.
+    pub fn rounded(self, dtype: DType) -> Scalar {
+        match dtype {
+            DType::F16 => Scalar::Float(half::f16::from_f64(self.as_f64()).to_f64()),
+            DType::BF16 => Scalar::Float(half::bf16::from_f64(self.as_f64()).to_f64()),
+            _ => self,
+        }
+    }
+
     /// The element type of a tensor made from this number alone.
     pub fn dtype(self) -> DType {
         match self {

@@ -1,14 +1,18 @@
 //! The activations of neural networks, elementwise, and their fused backward steps.
+//!
+//! A backward step is linear in its cotangent `g`, so its own gradient to `g` is the step itself;
+//! its gradient to the input is `g` times the second derivative, which stands above it.
 
-use super::def::{Forms, IN, Kernel, NOTHING, OUT, OpDef, Promote, grad};
+use super::def::{Call, Choice, Forms, IN, Kernel, NOTHING, OUT, OpDef, Promote, grad};
 use super::{
-    abs, add, clamp_max, div, exp, ge, gt, le, logical_and, lt, mul, neg, square, sub, where_,
+    abs, add, div_or_zero, exp, gt, le, mul, mul_cotangents, mul_or_zero, neg, square, sub, where_,
 };
 use crate::backend::Functor;
-
+use crate::base::{DType, Result, Scalar};
+use crate::tape::VjpCx;
+use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
-use smallvec::smallvec;
-use std::f64::consts::PI;
+use std::f64::consts::{FRAC_2_SQRT_PI, PI, SQRT_2};
 
 /// This family.
 pub(super) static OPS: &[&OpDef] = &[
@@ -16,30 +20,31 @@ pub(super) static OPS: &[&OpDef] = &[
     &TANH_BACKWARD,
     &SIGMOID,
     &SIGMOID_BACKWARD,
+    &LOGSIGMOID,
+    &SOFTPLUS,
+    &SOFTPLUS_BACKWARD,
     &RELU,
     &THRESHOLD,
     &THRESHOLD_BACKWARD,
+    &LEAKY_RELU,
+    &LEAKY_RELU_BACKWARD,
     &RELU6,
     &HARDTANH,
-    &HARDTANH_EXACT,
-    &LEAKY_RELU,
+    &HARDSIGMOID,
+    &HARDTANH_BACKWARD,
+    &HARDSWISH,
+    &HARDSWISH_BACKWARD,
     &ELU,
     &SELU,
     &CELU,
-    &SCALED_ELU,
+    &ELU_BACKWARD,
     &GELU,
-    &GELU_ERF,
     &GELU_BACKWARD,
-    &GELU_TANH,
-    &GELU_TANH_BACKWARD,
     &SILU,
     &SILU_BACKWARD,
     &MISH,
-    &SOFTPLUS,
+    &MISH_BACKWARD,
     &SOFTSIGN,
-    &HARDSIGMOID,
-    &HARDSWISH,
-    &LOGSIGMOID,
 ];
 
 functions! {
@@ -51,50 +56,79 @@ functions! {
     sigmoid(x) = SIGMOID;
     /// `g y (1 - y)`.
     sigmoid_backward(g, y) = SIGMOID_BACKWARD;
+    /// `ln(sigmoid(x))`.
+    logsigmoid(x) = LOGSIGMOID;
+    /// `ln(1 + e^(beta x)) / beta`.
+    softplus(x; beta, threshold) = SOFTPLUS;
+    /// `g sigmoid(beta x)`.
+    softplus_backward(g, x; beta, threshold) = SOFTPLUS_BACKWARD;
     /// `max(x, 0)`.
     relu(x) = RELU;
     /// `g` where `x > threshold`.
     threshold_backward(g, x; threshold) = THRESHOLD_BACKWARD;
-    /// `x` between two bounds; the gradient is 0 at the bounds.
-    hardtanh(x; low, high) = HARDTANH_EXACT;
-    /// Exponential linear unit.
-    scaled_elu(x; alpha, scale, input_scale) = SCALED_ELU;
-    /// `x Phi(x)`.
-    gelu(x) = GELU_ERF;
-    /// `g (Phi(x) + x phi(x))`.
-    gelu_backward(g, x) = GELU_BACKWARD;
-    /// The tanh approximation of gelu.
-    gelu_tanh(x) = GELU_TANH;
-    /// Its backward step.
-    gelu_tanh_backward(g, x) = GELU_TANH_BACKWARD;
+    /// `g` where `x > 0`, else `slope g`.
+    leaky_relu_backward(g, x; slope) = LEAKY_RELU_BACKWARD;
+    /// `slope g` strictly between two bounds.
+    hardtanh_backward(g, x; low, high, slope) = HARDTANH_BACKWARD;
+    /// The backward step of `x hardsigmoid(x)`.
+    hardswish_backward(g, x) = HARDSWISH_BACKWARD;
+    /// The backward step of the exponential linear units.
+    elu_backward(g, x; alpha, scale, input_scale) = ELU_BACKWARD;
+    /// `x Phi(x)`, or its approximation by tanh.
+    gelu(x; approximate) = GELU;
+    /// The backward step of [`gelu`].
+    gelu_backward(g, x; approximate) = GELU_BACKWARD;
     /// `x sigmoid(x)`.
     silu(x) = SILU;
     /// `g (s + x s (1 - s))`.
     silu_backward(g, x) = SILU_BACKWARD;
-    /// `ln(1 + e^(beta x)) / beta`.
-    softplus(x; beta, threshold) = SOFTPLUS;
-    /// `ln(sigmoid(x))`.
-    logsigmoid(x) = LOGSIGMOID;
+    /// `g (t + x s (1 - t^2))`.
+    mish_backward(g, x) = MISH_BACKWARD;
 }
 
-const NN: Forms = Forms {
-    nn: true,
-    ..Forms::HIDDEN
+const NN: OpDef = OpDef {
+    sig: &["(input)"],
+    forms: Forms {
+        nn: true,
+        ..Forms::HIDDEN
+    },
+    ..OpDef::MAP
 };
-const EVERYWHERE: Forms = Forms {
-    nn: true,
-    ..Forms::ALL
+const EVERYWHERE: OpDef = OpDef {
+    sig: &["(input)"],
+    forms: Forms {
+        nn: true,
+        ..Forms::ALL
+    },
+    ..OpDef::MAP
 };
 const HIDDEN: OpDef = OpDef {
+    sig: &["(grad, input)"],
     forms: Forms::HIDDEN,
     ..OpDef::MAP
 };
 
+/// A functor of floats only.
+const fn floating(f: Functor) -> Kernel {
+    Kernel::Map {
+        f,
+        promote: Promote::Floating,
+    }
+}
+
+/// The gradient of a backward step to its input: `g`, the cotangent of the step, times the step's
+/// own cotangent, times the second derivative.
+fn second(cx: &VjpCx, slope: impl FnOnce(Operand) -> Result<Tensor>) -> Result<Option<Tensor>> {
+    let g = mul_cotangents(cx.grad(), cx.input(0)?)?;
+    mul_or_zero(g, slope(cx.input(1)?)?).map(Some)
+}
+
 /// Hyperbolic tangent.
 pub static TANH: OpDef = OpDef {
     name: "tanh",
-    doc: "Hyperbolic tangent, elementwise.",
-    sig: &["(input)"],
+    doc: "Hyperbolic tangent, elementwise; integers become floats.\n\n\
+          >>> rg.tanh(rg.tensor([0.0, 1.0]))\n\
+          tensor([0.0000, 0.7616])",
     kernel: Kernel::Map {
         f: Functor::Tanh,
         promote: Promote::Float,
@@ -103,7 +137,7 @@ pub static TANH: OpDef = OpDef {
     grads: &[grad(OUT(0), |cx| {
         tanh_backward(cx.grad(), cx.output(0)?).map(Some)
     })],
-    ..OpDef::MAP
+    ..EVERYWHERE
 };
 
 /// The backward step of [`TANH`].
@@ -111,16 +145,11 @@ pub static TANH_BACKWARD: OpDef = OpDef {
     name: "tanh_backward",
     doc: "`grad * (1 - output**2)`.",
     sig: &["(grad, output)"],
-    kernel: Kernel::Map {
-        f: Functor::TanhBackward,
-        promote: Promote::Arith,
-    },
+    kernel: floating(Functor::TanhBackward),
     // d(g (1 - y^2)) = (1 - y^2) dg - 2 g y dy
     grads: &[
         grad(IN(1), |cx| tanh_backward(cx.grad(), cx.input(1)?).map(Some)),
-        grad(IN(0) | IN(1), |cx| {
-            mul(cx.grad(), mul(mul(cx.input(0)?, cx.input(1)?)?, -2i64)?).map(Some)
-        }),
+        grad(IN(0) | IN(1), |cx| second(cx, |y| mul(y, -2i64))),
     ],
     ..HIDDEN
 };
@@ -128,8 +157,10 @@ pub static TANH_BACKWARD: OpDef = OpDef {
 /// The logistic function.
 pub static SIGMOID: OpDef = OpDef {
     name: "sigmoid",
-    doc: "`1 / (1 + exp(-input))`, elementwise.",
-    sig: &["(input)"],
+    aliases: &["expit"],
+    doc: "`1 / (1 + exp(-input))` without overflow, elementwise; integers become floats.\n\n\
+          >>> rg.sigmoid(rg.tensor([0.0, 2.0]))\n\
+          tensor([0.5000, 0.8808])",
     kernel: Kernel::Map {
         f: Functor::Sigmoid,
         promote: Promote::Float,
@@ -138,8 +169,7 @@ pub static SIGMOID: OpDef = OpDef {
     grads: &[grad(OUT(0), |cx| {
         sigmoid_backward(cx.grad(), cx.output(0)?).map(Some)
     })],
-    aliases: &["expit"],
-    ..OpDef::MAP
+    ..EVERYWHERE
 };
 
 /// The backward step of [`SIGMOID`].
@@ -147,18 +177,68 @@ pub static SIGMOID_BACKWARD: OpDef = OpDef {
     name: "sigmoid_backward",
     doc: "`grad * output * (1 - output)`.",
     sig: &["(grad, output)"],
-    kernel: Kernel::Map {
-        f: Functor::SigmoidBackward,
-        promote: Promote::Arith,
-    },
+    kernel: floating(Functor::SigmoidBackward),
     // d(g y (1 - y)) = y (1 - y) dg + g (1 - 2 y) dy
     grads: &[
         grad(IN(1), |cx| {
             sigmoid_backward(cx.grad(), cx.input(1)?).map(Some)
         }),
+        grad(IN(0) | IN(1), |cx| second(cx, |y| sub(1i64, mul(y, 2i64)?))),
+    ],
+    ..HIDDEN
+};
+
+/// `ln(sigmoid(x))`.
+pub static LOGSIGMOID: OpDef = OpDef {
+    name: "logsigmoid",
+    doc: "`log(sigmoid(input))` without overflow. Floats only.\n\n\
+          >>> rg.nn.functional.logsigmoid(rg.tensor([0.0, -1000.0]))\n\
+          tensor([-6.9315e-01, -1.0000e+03])",
+    kernel: floating(Functor::LogSigmoid),
+    // d(-softplus(-x)) = sigmoid(-x) dx
+    grads: &[grad(IN(0), |cx| {
+        softplus_backward(cx.grad(), neg(cx.input(0)?)?, 1.0, f64::INFINITY).map(Some)
+    })],
+    ..NN
+};
+
+/// A smooth rectifier.
+pub static SOFTPLUS: OpDef = OpDef {
+    name: "softplus",
+    doc: "`log(1 + exp(beta * input)) / beta`; `input` itself where `beta * input > threshold`. \
+          Floats only.\n\n\
+          >>> rg.nn.functional.softplus(rg.tensor([0.0, 1.0]))\n\
+          tensor([0.6931, 1.3133])",
+    sig: &["(input, beta: Scalar = 1, threshold: Scalar = 20)"],
+    kernel: floating(Functor::Softplus),
+    // d = sigmoid(beta x) dx
+    grads: &[grad(IN(0), |cx| {
+        let (beta, threshold) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
+        softplus_backward(cx.grad(), cx.input(0)?, beta, threshold).map(Some)
+    })],
+    ..NN
+};
+
+/// The backward step of [`SOFTPLUS`].
+pub static SOFTPLUS_BACKWARD: OpDef = OpDef {
+    name: "softplus_backward",
+    doc: "`grad * sigmoid(beta * input)`; `grad` where `beta * input > threshold`.",
+    sig: &["(grad, input, beta: Scalar, threshold: Scalar)"],
+    kernel: floating(Functor::SoftplusBackward),
+    grads: &[
+        grad(IN(1), |cx| {
+            let (beta, threshold) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
+            softplus_backward(cx.grad(), cx.input(1)?, beta, threshold).map(Some)
+        }),
+        // d sigmoid(beta x) = beta s (1 - s) dx; 0 beyond the threshold
         grad(IN(0) | IN(1), |cx| {
-            let slope = sub(1i64, mul(cx.input(1)?, 2i64)?)?;
-            mul(cx.grad(), mul(cx.input(0)?, slope)?).map(Some)
+            let (beta, threshold) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
+            second(cx, |x| {
+                let z = mul(x, beta)?;
+                let s = sigmoid(&z)?;
+                let bend = mul(mul(&s, sub(1i64, &s)?)?, beta)?;
+                where_(gt(z, threshold)?, 0i64, bend)
+            })
         }),
     ],
     ..HIDDEN
@@ -167,34 +247,40 @@ pub static SIGMOID_BACKWARD: OpDef = OpDef {
 /// Rectified linear unit.
 pub static RELU: OpDef = OpDef {
     name: "relu",
-    doc: "`max(input, 0)`, elementwise. Its gradient at 0 is 0.",
-    sig: &["(input)"],
-    forms: EVERYWHERE,
-    kernel: Kernel::Map {
-        f: Functor::Relu,
-        promote: Promote::Arith,
-    },
+    doc: "`max(input, 0)`, elementwise, in the input's type. Its gradient at 0 is 0.\n\n\
+          >>> rg.relu(rg.tensor([-1.0, 0.0, 2.0]))\n\
+          tensor([0., 0., 2.])",
+    kernel: Kernel::Choose(|call| {
+        ensure!(
+            call.inputs[0].dtype() != DType::Bool,
+            runtime,
+            "Boolean inputs not supported for relu"
+        );
+        Choice::of(call, Functor::Relu, Promote::Arith)
+    }),
     // The output is positive just where the input is, so a write in place loses nothing.
     grads: &[grad(OUT(0), |cx| {
         threshold_backward(cx.grad(), cx.output(0)?, 0i64).map(Some)
     })],
-    ..OpDef::MAP
+    ..EVERYWHERE
 };
 
 /// A value below a threshold.
 pub static THRESHOLD: OpDef = OpDef {
     name: "threshold",
-    doc: "`input` where it is above `threshold`, else `value`.",
+    doc: "`input` where it is above `threshold`, else `value`, in the input's type. The gradient at \
+          the threshold is 0.\n\n\
+          >>> rg.threshold(rg.tensor([0.5, 2.0]), 1, -5)\n\
+          tensor([-5.,  2.])",
     sig: &["(input, threshold: Scalar, value: Scalar)"],
-    forms: EVERYWHERE,
     kernel: Kernel::Map {
         f: Functor::Threshold,
-        promote: Promote::Arith,
+        promote: Promote::Number,
     },
     grads: &[grad(IN(0), |cx| {
         threshold_backward(cx.grad(), cx.input(0)?, cx.attrs.scalar(0)).map(Some)
     })],
-    ..OpDef::MAP
+    ..EVERYWHERE
 };
 
 /// The backward step of [`RELU`] and [`THRESHOLD`].
@@ -202,10 +288,7 @@ pub static THRESHOLD_BACKWARD: OpDef = OpDef {
     name: "threshold_backward",
     doc: "`grad` where `input` is above `threshold`, else 0.",
     sig: &["(grad, input, threshold: Scalar)"],
-    kernel: Kernel::Map {
-        f: Functor::ThresholdBackward,
-        promote: Promote::Arith,
-    },
+    kernel: floating(Functor::ThresholdBackward),
     grads: &[
         grad(IN(1), |cx| {
             threshold_backward(cx.grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
@@ -215,287 +298,350 @@ pub static THRESHOLD_BACKWARD: OpDef = OpDef {
     ..HIDDEN
 };
 
+/// Leaky rectifier.
+pub static LEAKY_RELU: OpDef = OpDef {
+    name: "leaky_relu",
+    doc: "`input` where it is positive, else `negative_slope * input`. Floats only. The gradient at \
+          0 is `negative_slope`.\n\n\
+          >>> rg.nn.functional.leaky_relu(rg.tensor([-1.0, 2.0]), 0.5)\n\
+          tensor([-0.5000,  2.0000])",
+    sig: &["(input, negative_slope: Scalar = 0.01)"],
+    kernel: floating(Functor::LeakyRelu),
+    grads: &[grad(IN(0), |cx| {
+        leaky_relu_backward(cx.grad(), cx.input(0)?, cx.attrs.scalar(0)).map(Some)
+    })],
+    ..NN
+};
+
+/// The backward step of [`LEAKY_RELU`].
+pub static LEAKY_RELU_BACKWARD: OpDef = OpDef {
+    name: "leaky_relu_backward",
+    doc: "`grad` where `input` is positive, else `negative_slope * grad`.",
+    sig: &["(grad, input, negative_slope: Scalar)"],
+    kernel: floating(Functor::LeakyReluBackward),
+    grads: &[
+        grad(IN(1), |cx| {
+            leaky_relu_backward(cx.grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
+        }),
+        grad(NOTHING, |_| Ok(None)),
+    ],
+    ..HIDDEN
+};
+
+/// A functor of two bounds.
+fn bounded(call: &Call, low: Scalar, high: Scalar) -> Result<Choice> {
+    ensure!(
+        call.inputs[0].dtype() != DType::Bool,
+        runtime,
+        "Bool inputs not supported for hardtanh"
+    );
+    Choice::with(call, Functor::Clamp, Promote::Arith, &[low, high])
+}
+
 /// `input` between 0 and 6.
 pub static RELU6: OpDef = OpDef {
     name: "relu6",
-    doc: "`min(max(input, 0), 6)`. Its gradient at 0 and 6 is 0.",
-    sig: &["(input)"],
-    forms: NN,
-    kernel: Kernel::Composite(|call| Ok(smallvec![hardtanh(call.tensor(0), 0i64, 6i64)?])),
-    ..OpDef::COMPOSITE
+    doc: "`min(max(input, 0), 6)`, in the input's type. Its gradient at 0 and 6 is 0.\n\n\
+          >>> rg.nn.functional.relu6(rg.tensor([-1.0, 3.0, 8.0]))\n\
+          tensor([0., 3., 6.])",
+    kernel: Kernel::Choose(|call| bounded(call, Scalar::Int(0), Scalar::Int(6))),
+    grads: &[grad(IN(0), |cx| {
+        hardtanh_backward(cx.grad(), cx.input(0)?, 0i64, 6i64, 1i64).map(Some)
+    })],
+    ..NN
 };
 
 /// `input` between two bounds.
 pub static HARDTANH: OpDef = OpDef {
     name: "hardtanh",
-    doc: "`min(max(input, min_val), max_val)`. Its gradient at the bounds is 0.",
+    doc: "`min(max(input, min_val), max_val)`, in the input's type. Its gradient at the bounds is \
+          0.\n\n\
+          >>> rg.nn.functional.hardtanh(rg.tensor([-2.0, 0.5, 2.0]))\n\
+          tensor([-1.0000,  0.5000,  1.0000])",
     sig: &["(input, min_val: Scalar = -1, max_val: Scalar = 1)"],
-    forms: NN,
-    kernel: Kernel::Composite(|call| {
+    kernel: Kernel::Choose(|call| {
         let (low, high) = (call.attrs.scalar(0), call.attrs.scalar(1));
         ensure!(
             low.as_f64() <= high.as_f64(),
             value,
-            "min_val must not be greater than max_val, but got {} and {}",
+            "min_val cannot be greater than max_val, but got {} and {}",
             low.as_f64(),
             high.as_f64()
         );
-        Ok(smallvec![hardtanh(call.tensor(0), low, high)?])
+        ensure!(
+            call.inputs[0].dtype() != DType::U8 || low.as_f64() >= 0.0,
+            runtime,
+            "cannot do hardtanh on an unsigned type with negative limits"
+        );
+        bounded(call, low, high)
     }),
-    ..OpDef::COMPOSITE
+    grads: &[grad(IN(0), |cx| {
+        let (low, high) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
+        hardtanh_backward(cx.grad(), cx.input(0)?, low, high, 1i64).map(Some)
+    })],
+    ..NN
 };
 
-/// The kernel of [`HARDTANH`].
-pub static HARDTANH_EXACT: OpDef = OpDef {
-    name: "hardtanh_exact",
-    doc: "`min(max(input, min_val), max_val)`.",
-    sig: &["(input, min_val: Scalar, max_val: Scalar)"],
-    kernel: Kernel::Map {
-        f: Functor::Clamp,
-        promote: Promote::Arith,
-    },
-    // Strictly inside.
+/// A piecewise linear sigmoid.
+pub static HARDSIGMOID: OpDef = OpDef {
+    name: "hardsigmoid",
+    doc: "`min(max(input / 6 + 1 / 2, 0), 1)`. Floats only. Its gradient at -3 and 3 is 0.\n\n\
+          >>> rg.nn.functional.hardsigmoid(rg.tensor([-5.0, 0.0, 1.5]))\n\
+          tensor([0.0000, 0.5000, 0.7500])",
+    kernel: floating(Functor::Hardsigmoid),
     grads: &[grad(IN(0), |cx| {
-        let x = cx.input(0)?;
-        let inside = logical_and(gt(&x, cx.attrs.scalar(0))?, lt(&x, cx.attrs.scalar(1))?)?;
-        where_(inside, cx.grad(), 0i64).map(Some)
+        hardtanh_backward(cx.grad(), cx.input(0)?, -3i64, 3i64, 1.0 / 6.0).map(Some)
     })],
+    ..NN
+};
+
+/// The backward step of [`RELU6`], [`HARDTANH`] and [`HARDSIGMOID`].
+pub static HARDTANH_BACKWARD: OpDef = OpDef {
+    name: "hardtanh_backward",
+    doc: "`slope * grad` where `input` is strictly between the bounds, else 0.",
+    sig: &["(grad, input, min_val: Scalar, max_val: Scalar, slope: Scalar)"],
+    kernel: floating(Functor::HardtanhBackward),
+    grads: &[
+        grad(IN(1), |cx| {
+            let (low, high) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
+            hardtanh_backward(cx.grad(), cx.input(1)?, low, high, cx.attrs.scalar(2)).map(Some)
+        }),
+        grad(NOTHING, |_| Ok(None)),
+    ],
     ..HIDDEN
 };
 
-/// Leaky rectifier.
-pub static LEAKY_RELU: OpDef = OpDef {
-    name: "leaky_relu",
-    doc: "`input` where it is positive, else `negative_slope * input`.",
-    sig: &["(input, negative_slope: Scalar = 0.01)"],
-    forms: NN,
-    kernel: Kernel::Map {
-        f: Functor::LeakyRelu,
-        promote: Promote::Float,
-    },
+/// `x hardsigmoid(x)`.
+pub static HARDSWISH: OpDef = OpDef {
+    name: "hardswish",
+    doc: "`input * min(max(input + 3, 0), 6) / 6`. Floats only.\n\n\
+          >>> rg.nn.functional.hardswish(rg.tensor([-1.0, 1.0, 4.0]))\n\
+          tensor([-0.3333,  0.6667,  4.0000])",
+    kernel: floating(Functor::Hardswish),
+    // d = (x / 3 + 1 / 2) dx between -3 and 3, 0 up to -3, dx from 3 on
     grads: &[grad(IN(0), |cx| {
-        let g = cx.grad();
-        where_(gt(cx.input(0)?, 0i64)?, g, mul(g, cx.attrs.scalar(0))?).map(Some)
+        hardswish_backward(cx.grad(), cx.input(0)?).map(Some)
     })],
-    ..OpDef::MAP
+    ..NN
 };
+
+/// The backward step of [`HARDSWISH`].
+pub static HARDSWISH_BACKWARD: OpDef = OpDef {
+    name: "hardswish_backward",
+    doc: "`grad * (input / 3 + 1 / 2)` between -3 and 3, 0 below, `grad` above.",
+    kernel: floating(Functor::HardswishBackward),
+    grads: &[
+        grad(IN(1), |cx| {
+            hardswish_backward(cx.grad(), cx.input(1)?).map(Some)
+        }),
+        // 1 / 3 between -3 and 3
+        grad(IN(0) | IN(1), |cx| {
+            let g = mul_cotangents(cx.grad(), cx.input(0)?)?;
+            hardtanh_backward(g, cx.input(1)?, -3i64, 3i64, 1.0 / 3.0).map(Some)
+        }),
+    ],
+    ..HIDDEN
+};
+
+/// The parameters `alpha`, `scale` and `input_scale` of a member of the family, from its arguments.
+type Elu = fn(&crate::base::Attrs) -> [f64; 3];
+
+const ELU_OF: Elu = |attrs| [attrs.float(0), 1.0, 1.0];
+const CELU_OF: Elu = |attrs| [attrs.float(0), 1.0, 1.0 / attrs.float(0)];
+// Klambauer et al., "Self-normalizing neural networks" (2017).
+const SELU_OF: Elu = |_| [1.673_263_242_354_377_3, 1.050_700_987_355_480_5, 1.0];
+
+fn elu_choice(call: &Call, of: Elu) -> Result<Choice> {
+    let params = of(call.attrs).map(Scalar::Float);
+    Choice::with(call, Functor::Elu, Promote::Floating, &params)
+}
+
+// d = scale dx where x > 0, else scale alpha k e^(k x) dx
+fn elu_grad(cx: &VjpCx, of: Elu) -> Result<Option<Tensor>> {
+    let [alpha, scale, k] = of(cx.attrs);
+    elu_backward(cx.grad(), cx.input(0)?, alpha, scale, k).map(Some)
+}
 
 /// Exponential linear unit.
 pub static ELU: OpDef = OpDef {
     name: "elu",
-    doc: "`input` where it is positive, else `alpha * (exp(input) - 1)`.",
-    sig: &["(input, alpha: float = 1.0)"],
-    forms: NN,
-    kernel: Kernel::Composite(|call| {
-        Ok(smallvec![scaled_elu(
-            call.tensor(0),
-            call.attrs.float(0),
-            1.0,
-            1.0
-        )?])
-    }),
-    ..OpDef::COMPOSITE
+    doc: "`input` where it is positive, else `alpha * (exp(input) - 1)`. Floats only.\n\n\
+          >>> rg.nn.functional.elu(rg.tensor([-1.0, 2.0]))\n\
+          tensor([-0.6321,  2.0000])",
+    sig: &["(input, alpha: Scalar = 1.0)"],
+    kernel: Kernel::Choose(|call| elu_choice(call, ELU_OF)),
+    grads: &[grad(IN(0), |cx| elu_grad(cx, ELU_OF))],
+    ..NN
 };
 
 /// Scaled exponential linear unit.
 pub static SELU: OpDef = OpDef {
     name: "selu",
-    doc: "`scale * elu(input, alpha)` with the constants of Klambauer et al., \"Self-normalizing \
-          neural networks\" (2017), that keep mean 0 and variance 1.",
-    sig: &["(input)"],
-    forms: EVERYWHERE,
-    kernel: Kernel::Composite(|call| {
-        let (alpha, scale) = (1.673_263_242_354_377_3, 1.050_700_987_355_480_5);
-        Ok(smallvec![scaled_elu(call.tensor(0), alpha, scale, 1.0)?])
-    }),
-    ..OpDef::COMPOSITE
+    doc: "`scale * elu(input, alpha)` with the two constants, of Klambauer et al., \"Self-normalizing \
+          neural networks\" (2017), that keep mean 0 and variance 1. Floats only.\n\n\
+          >>> rg.selu(rg.tensor([-1.0, 2.0]))\n\
+          tensor([-1.1113,  2.1014])",
+    kernel: Kernel::Choose(|call| elu_choice(call, SELU_OF)),
+    grads: &[grad(IN(0), |cx| elu_grad(cx, SELU_OF))],
+    ..EVERYWHERE
 };
 
 /// Continuously differentiable exponential linear unit.
 pub static CELU: OpDef = OpDef {
     name: "celu",
-    doc: "`input` where it is positive, else `alpha * (exp(input / alpha) - 1)`.",
-    sig: &["(input, alpha: float = 1.0)"],
-    forms: EVERYWHERE,
-    kernel: Kernel::Composite(|call| {
-        let alpha = call.attrs.float(0);
+    doc: "`input` where it is positive, else `alpha * (exp(input / alpha) - 1)`. Floats only.\n\n\
+          >>> rg.celu(rg.tensor([-1.0, 2.0]), 0.5)\n\
+          tensor([-0.4323,  2.0000])",
+    sig: &["(input, alpha: Scalar = 1.0)"],
+    kernel: Kernel::Choose(|call| {
         ensure!(
-            alpha != 0.0,
+            call.attrs.float(0) != 0.0,
             runtime,
             "ZeroDivisionError: alpha cannot be 0 for CELU"
         );
-        Ok(smallvec![scaled_elu(
-            call.tensor(0),
-            alpha,
-            1.0,
-            1.0 / alpha
-        )?])
+        elu_choice(call, CELU_OF)
     }),
-    ..OpDef::COMPOSITE
+    grads: &[grad(IN(0), |cx| elu_grad(cx, CELU_OF))],
+    ..EVERYWHERE
 };
 
-/// The kernel of [`ELU`], [`SELU`] and [`CELU`].
-pub static SCALED_ELU: OpDef = OpDef {
-    name: "scaled_elu",
-    doc: "`scale * input` where it is positive, else `scale * alpha * (exp(input * input_scale) - 1)`.",
-    sig: &["(input, alpha: float, scale: float, input_scale: float)"],
-    kernel: Kernel::Map {
-        f: Functor::Elu,
-        promote: Promote::Float,
-    },
-    grads: &[grad(IN(0), |cx| {
-        let (alpha, scale, k) = (cx.attrs.float(0), cx.attrs.float(1), cx.attrs.float(2));
-        let x = cx.input(0)?;
-        let g = cx.grad();
-        // The exponent is clamped, so that the branch not taken stays finite.
-        let below = mul(exp(mul(clamp_max(&x, 0.0)?, k)?)?, scale * alpha * k)?;
-        where_(gt(x, 0i64)?, mul(g, scale)?, mul(g, below)?).map(Some)
-    })],
+/// The backward step of [`ELU`], [`SELU`] and [`CELU`].
+pub static ELU_BACKWARD: OpDef = OpDef {
+    name: "elu_backward",
+    doc: "`scale * grad` where `input` is positive, else `grad` times `scale * alpha * input_scale \
+          * exp(input_scale * input)`.",
+    sig: &["(grad, input, alpha: Scalar, scale: Scalar, input_scale: Scalar)"],
+    kernel: floating(Functor::EluBackward),
+    grads: &[
+        grad(IN(1), |cx| {
+            let [alpha, scale, k] = [0, 1, 2].map(|i| cx.attrs.scalar(i));
+            elu_backward(cx.grad(), cx.input(1)?, alpha, scale, k).map(Some)
+        }),
+        // scale alpha k^2 e^(k x) where x <= 0
+        grad(IN(0) | IN(1), |cx| {
+            let [alpha, scale, k] = [0, 1, 2].map(|i| cx.attrs.float(i));
+            let x = cx.input(1)?;
+            let g = mul_cotangents(cx.grad(), cx.input(0)?)?;
+            let g = where_(le(&x, 0i64)?, mul(g, k)?, 0i64)?;
+            elu_backward(g, x, alpha, scale, k).map(Some)
+        }),
+    ],
     ..HIDDEN
 };
+
+/// Whether an argument asks for the approximation by tanh.
+fn by_tanh(word: &str) -> Result<bool> {
+    match word {
+        "none" => Ok(false),
+        "tanh" => Ok(true),
+        other => bail!(
+            runtime,
+            "approximate argument must be either none or tanh, but got {other:?}"
+        ),
+    }
+}
 
 /// Gaussian error linear unit.
 pub static GELU: OpDef = OpDef {
     name: "gelu",
     doc: "`input * Phi(input)` with the normal distribution's `Phi`; with `approximate='tanh'`, \
-          `0.5 * input * (1 + tanh(sqrt(2 / pi) * (input + 0.044715 * input**3)))`.",
+          `input / 2 * (1 + tanh(sqrt(2 / pi) * (input + 0.044715 * input**3)))`. Floats only.\n\n\
+          >>> rg.nn.functional.gelu(rg.tensor([-1.0, 2.0]))\n\
+          tensor([-0.1587,  1.9545])",
     sig: &["(input, *, approximate: str = 'none')"],
-    forms: NN,
-    kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
-        Ok(smallvec![match call.attrs.str(0) {
-            "none" => gelu(x)?,
-            "tanh" => gelu_tanh(x)?,
-            other => bail!(
-                runtime,
-                "approximate argument must be either none or tanh, not {other}"
-            ),
-        }])
+    kernel: Kernel::Choose(|call| {
+        let f = if by_tanh(call.attrs.str(0))? {
+            Functor::GeluTanh
+        } else {
+            Functor::Gelu
+        };
+        Choice::with(call, f, Promote::Floating, &[])
     }),
-    ..OpDef::COMPOSITE
-};
-
-/// `x Phi(x)`.
-pub static GELU_ERF: OpDef = OpDef {
-    name: "gelu_erf",
-    doc: "`input * Phi(input)`.",
-    sig: &["(input)"],
-    kernel: Kernel::Map {
-        f: Functor::Gelu,
-        promote: Promote::Float,
-    },
     // d(x Phi(x)) = (Phi(x) + x phi(x)) dx
     grads: &[grad(IN(0), |cx| {
-        gelu_backward(cx.grad(), cx.input(0)?).map(Some)
+        gelu_backward(cx.grad(), cx.input(0)?, cx.attrs.str(0)).map(Some)
     })],
-    ..HIDDEN
+    ..NN
 };
 
-/// The backward step of [`GELU_ERF`].
+/// The backward step of [`GELU`].
 pub static GELU_BACKWARD: OpDef = OpDef {
     name: "gelu_backward",
-    doc: "`grad * (Phi(input) + input * phi(input))`.",
-    sig: &["(grad, input)"],
-    kernel: Kernel::Map {
-        f: Functor::GeluBackward,
-        promote: Promote::Arith,
-    },
-    grads: &[
-        grad(IN(1), |cx| gelu_backward(cx.grad(), cx.input(1)?).map(Some)),
-        // d(Phi(x) + x phi(x)) = (2 - x^2) phi(x) dx
-        grad(IN(0) | IN(1), |cx| {
-            let x2 = square(cx.input(1)?)?;
-            let phi = mul(exp(mul(&x2, -0.5)?)?, 1.0 / (2.0 * PI).sqrt())?;
-            let slope = mul(sub(2i64, x2)?, phi)?;
-            mul(cx.grad(), mul(cx.input(0)?, slope)?).map(Some)
-        }),
-    ],
-    ..HIDDEN
-};
-
-/// The tanh approximation.
-pub static GELU_TANH: OpDef = OpDef {
-    name: "gelu_tanh",
-    doc: "`0.5 * input * (1 + tanh(sqrt(2 / pi) * (input + 0.044715 * input**3)))`.",
-    sig: &["(input)"],
-    kernel: Kernel::Map {
-        f: Functor::GeluTanh,
-        promote: Promote::Float,
-    },
-    grads: &[grad(IN(0), |cx| {
-        gelu_tanh_backward(cx.grad(), cx.input(0)?).map(Some)
-    })],
-    ..HIDDEN
-};
-
-/// The backward step of [`GELU_TANH`].
-pub static GELU_TANH_BACKWARD: OpDef = OpDef {
-    name: "gelu_tanh_backward",
-    doc: "The gradient of the tanh approximation of gelu.",
-    sig: &["(grad, input)"],
-    kernel: Kernel::Map {
-        f: Functor::GeluTanhBackward,
-        promote: Promote::Arith,
-    },
+    doc: "`grad * (Phi(input) + input * phi(input))`, or the derivative of the approximation.",
+    sig: &["(grad, input, *, approximate: str)"],
+    kernel: Kernel::Choose(|call| {
+        let f = if by_tanh(call.attrs.str(0))? {
+            Functor::GeluTanhBackward
+        } else {
+            Functor::GeluBackward
+        };
+        Choice::with(call, f, Promote::Floating, &[])
+    }),
     grads: &[
         grad(IN(1), |cx| {
-            gelu_tanh_backward(cx.grad(), cx.input(1)?).map(Some)
+            gelu_backward(cx.grad(), cx.input(1)?, cx.attrs.str(0)).map(Some)
         }),
-        // With u = k (x + c x^3) and t = tanh(u), the second derivative of x (1 + t) / 2 is
-        // (1 - t^2) (u' + x u'' / 2 - x t u'^2)
         grad(IN(0) | IN(1), |cx| {
-            let (k, c) = ((2.0 / PI).sqrt(), 0.044_715);
-            let x = cx.input(1)?;
-            let x2 = square(&x)?;
-            let u = mul(mul(&x, add(mul(&x2, c)?, 1.0)?)?, k)?;
-            let du = mul(add(mul(&x2, 3.0 * c)?, 1.0)?, k)?;
-            let t = tanh(u)?;
-            // x u'' / 2 = 3 k c x^2
-            let bend = sub(
-                add(&du, mul(x2, 3.0 * k * c)?)?,
-                mul(mul(x, &t)?, square(&du)?)?,
-            )?;
-            let slope = tanh_backward(bend, t)?;
-            mul(cx.grad(), mul(cx.input(0)?, slope)?).map(Some)
+            let tanh = by_tanh(cx.attrs.str(0))?;
+            second(cx, if tanh { bend_tanh } else { bend_erf })
         }),
     ],
     ..HIDDEN
 };
+
+// d^2 (x Phi(x)) = (2 - x^2) phi(x) dx^2
+fn bend_erf(x: Operand) -> Result<Tensor> {
+    let x2 = square(x)?;
+    let density = exp(mul(&x2, -0.5)?)?;
+    let phi = mul(density, FRAC_2_SQRT_PI / SQRT_2 / 2.0)?;
+    mul_or_zero(phi, sub(2i64, x2)?)
+}
+
+// With u = k (x + c x^3) and t = tanh(u):
+// d^2 (x (1 + t) / 2) = (1 - t^2) (u' + x u'' / 2 - x t u'^2) dx^2
+fn bend_tanh(x: Operand) -> Result<Tensor> {
+    let (k, c) = ((2.0 / PI).sqrt(), 0.044_715);
+    let x2 = square(&x)?;
+    let u = mul(mul(&x, add(mul(&x2, c)?, 1.0)?)?, k)?;
+    let du = mul(add(mul(&x2, 3.0 * c)?, 1.0)?, k)?;
+    let t = tanh(u)?;
+    // x u'' / 2 = 3 k c x^2
+    let bend = sub(
+        add(&du, mul(x2, 3.0 * k * c)?)?,
+        mul(mul(x, &t)?, square(&du)?)?,
+    )?;
+    // Where tanh has saturated, 1 - t^2 is 0 and the rest may be infinite.
+    mul_or_zero(sub(1i64, square(t)?)?, bend)
+}
 
 /// `x sigmoid(x)`.
 pub static SILU: OpDef = OpDef {
     name: "silu",
-    doc: "`input * sigmoid(input)`.",
-    sig: &["(input)"],
-    forms: NN,
-    kernel: Kernel::Map {
-        f: Functor::Silu,
-        promote: Promote::Float,
-    },
+    doc: "`input * sigmoid(input)`. Floats only.\n\n\
+          >>> rg.nn.functional.silu(rg.tensor([-1.0, 2.0]))\n\
+          tensor([-0.2689,  1.7616])",
+    kernel: floating(Functor::Silu),
     // d(x s) = (s + x s (1 - s)) dx
     grads: &[grad(IN(0), |cx| {
         silu_backward(cx.grad(), cx.input(0)?).map(Some)
     })],
-    ..OpDef::MAP
+    ..NN
 };
 
 /// The backward step of [`SILU`].
 pub static SILU_BACKWARD: OpDef = OpDef {
     name: "silu_backward",
     doc: "`grad * (s + input * s * (1 - s))` with `s = sigmoid(input)`.",
-    sig: &["(grad, input)"],
-    kernel: Kernel::Map {
-        f: Functor::SiluBackward,
-        promote: Promote::Arith,
-    },
+    kernel: floating(Functor::SiluBackward),
     grads: &[
         grad(IN(1), |cx| silu_backward(cx.grad(), cx.input(1)?).map(Some)),
         // d(s + x s (1 - s)) = s (1 - s) (2 + x (1 - 2 s)) dx
         grad(IN(0) | IN(1), |cx| {
-            let x = cx.input(1)?;
-            let s = sigmoid(&x)?;
-            let bend = add(mul(x, sub(1i64, mul(&s, 2i64)?)?)?, 2i64)?;
-            mul(cx.grad(), mul(cx.input(0)?, sigmoid_backward(bend, s)?)?).map(Some)
+            second(cx, |x| {
+                let s = sigmoid(&x)?;
+                let bend = add(mul(x, sub(1i64, mul(&s, 2i64)?)?)?, 2i64)?;
+                mul_or_zero(mul(&s, sub(1i64, &s)?)?, bend)
+            })
         }),
     ],
     ..HIDDEN
@@ -504,111 +650,52 @@ pub static SILU_BACKWARD: OpDef = OpDef {
 /// `x tanh(softplus(x))`.
 pub static MISH: OpDef = OpDef {
     name: "mish",
-    doc: "`input * tanh(softplus(input))`.",
-    sig: &["(input)"],
-    forms: NN,
-    kernel: Kernel::Map {
-        f: Functor::Mish,
-        promote: Promote::Float,
-    },
-    // With t = tanh(softplus(x)): d = (t + x s(x) (1 - t^2)) dx
+    doc: "`input * tanh(softplus(input))`. Floats only.\n\n\
+          >>> rg.nn.functional.mish(rg.tensor([-1.0, 2.0]))\n\
+          tensor([-0.3034,  1.9440])",
+    kernel: floating(Functor::Mish),
+    // With t = tanh(softplus(x)) and s = sigmoid(x): d = (t + x s (1 - t^2)) dx
     grads: &[grad(IN(0), |cx| {
-        let x = cx.input(0)?;
-        let t = tanh(softplus(&x, 1.0, 20.0)?)?;
-        let slope = add(&t, tanh_backward(mul(&x, sigmoid(&x)?)?, &t)?)?;
-        mul(cx.grad(), slope).map(Some)
+        mish_backward(cx.grad(), cx.input(0)?).map(Some)
     })],
-    ..OpDef::MAP
+    ..NN
 };
 
-/// A smooth rectifier.
-pub static SOFTPLUS: OpDef = OpDef {
-    name: "softplus",
-    doc: "`log(1 + exp(beta * input)) / beta`; `input` itself where `beta * input > threshold`.",
-    sig: &["(input, beta: float = 1.0, threshold: float = 20.0)"],
-    forms: NN,
-    kernel: Kernel::Map {
-        f: Functor::Softplus,
-        promote: Promote::Float,
-    },
-    // d = sigmoid(beta x) dx
-    grads: &[grad(IN(0), |cx| {
-        let z = mul(cx.input(0)?, cx.attrs.float(0))?;
-        let g = cx.grad();
-        where_(gt(&z, cx.attrs.float(1))?, g, mul(g, sigmoid(z)?)?).map(Some)
-    })],
-    ..OpDef::MAP
+/// The backward step of [`MISH`].
+pub static MISH_BACKWARD: OpDef = OpDef {
+    name: "mish_backward",
+    doc: "`grad * (t + input * s * (1 - t**2))` with `s = sigmoid(input)` and `t = \
+          tanh(softplus(input))`.",
+    kernel: floating(Functor::MishBackward),
+    grads: &[
+        grad(IN(1), |cx| mish_backward(cx.grad(), cx.input(1)?).map(Some)),
+        // t' = s (1 - t^2); d(t + x t') = t' (2 + x (1 - s - 2 t s)) dx
+        grad(IN(0) | IN(1), |cx| {
+            second(cx, |x| {
+                let s = sigmoid(&x)?;
+                let t = tanh(softplus(&x, 1.0, f64::INFINITY)?)?;
+                let dt = mul(&s, sub(1i64, square(&t)?)?)?;
+                let fall = mul(&s, add(mul(t, 2i64)?, 1i64)?)?;
+                mul_or_zero(dt, add(mul(x, sub(1i64, fall)?)?, 2i64)?)
+            })
+        }),
+    ],
+    ..HIDDEN
 };
 
 /// `x / (1 + |x|)`.
 pub static SOFTSIGN: OpDef = OpDef {
     name: "softsign",
-    doc: "`input / (1 + abs(input))`.",
-    sig: &["(input)"],
-    forms: NN,
+    doc: "`input / (1 + abs(input))`; integers become floats.\n\n\
+          >>> rg.nn.functional.softsign(rg.tensor([-1.0, 3.0]))\n\
+          tensor([-0.5000,  0.7500])",
     kernel: Kernel::Map {
         f: Functor::Softsign,
         promote: Promote::Float,
     },
     // d = dx / (1 + |x|)^2
     grads: &[grad(IN(0), |cx| {
-        div(cx.grad(), square(add(abs(cx.input(0)?)?, 1i64)?)?).map(Some)
+        div_or_zero(cx.grad(), square(add(abs(cx.input(0)?)?, 1i64)?)?).map(Some)
     })],
-    ..OpDef::MAP
-};
-
-/// A piecewise linear sigmoid.
-pub static HARDSIGMOID: OpDef = OpDef {
-    name: "hardsigmoid",
-    doc: "`min(max(input / 6 + 0.5, 0), 1)`. Its gradient at -3 and 3 is 0.",
-    sig: &["(input)"],
-    forms: NN,
-    kernel: Kernel::Map {
-        f: Functor::Hardsigmoid,
-        promote: Promote::Float,
-    },
-    grads: &[grad(IN(0), |cx| {
-        let x = cx.input(0)?;
-        let inside = logical_and(gt(&x, -3i64)?, lt(&x, 3i64)?)?;
-        where_(inside, mul(cx.grad(), 1.0 / 6.0)?, 0i64).map(Some)
-    })],
-    ..OpDef::MAP
-};
-
-/// `x hardsigmoid(x)`.
-pub static HARDSWISH: OpDef = OpDef {
-    name: "hardswish",
-    doc: "`input * min(max(input + 3, 0), 6) / 6`.",
-    sig: &["(input)"],
-    forms: NN,
-    kernel: Kernel::Map {
-        f: Functor::Hardswish,
-        promote: Promote::Float,
-    },
-    // d = (x / 3 + 1/2) dx between -3 and 3
-    grads: &[grad(IN(0), |cx| {
-        let x = cx.input(0)?;
-        let g = cx.grad();
-        let middle = mul(g, add(mul(&x, 1.0 / 3.0)?, 0.5)?)?;
-        let upper = where_(ge(&x, 3i64)?, g, middle)?;
-        where_(le(x, -3i64)?, 0i64, upper).map(Some)
-    })],
-    ..OpDef::MAP
-};
-
-/// `ln(sigmoid(x))`.
-pub static LOGSIGMOID: OpDef = OpDef {
-    name: "logsigmoid",
-    doc: "`log(sigmoid(input))` without overflow.",
-    sig: &["(input)"],
-    forms: NN,
-    kernel: Kernel::Map {
-        f: Functor::LogSigmoid,
-        promote: Promote::Float,
-    },
-    // d = sigmoid(-x) dx
-    grads: &[grad(IN(0), |cx| {
-        mul(cx.grad(), sigmoid(neg(cx.input(0)?)?)?).map(Some)
-    })],
-    ..OpDef::MAP
+    ..NN
 };

@@ -1,33 +1,17 @@
-//! Comparisons, tests, and choosing by a condition. Truth values have no gradient.
+//! Comparisons and tests. Truth values have no gradient.
 
-use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, OpDef, Promote, Returns, grad};
-use super::{abs, add, all, cast, logical_and, logical_or, mul, sub};
+use super::def::{Batch, Call, Forms, Jvp, Kernel, OpDef, Promote, Returns};
+use super::{abs, add, all, cast, copysign, logical_and, logical_or, mul, sub};
 use crate::backend::Functor;
 use crate::base::{DType, Result, Scalar};
-use crate::tensor::{Operand, Tensor};
-use crate::{bail, ensure};
+use crate::ensure;
+use crate::tensor::Tensor;
 use smallvec::smallvec;
 
 /// This family.
 pub(super) static OPS: &[&OpDef] = &[
-    &EQ,
-    &NE,
-    &LT,
-    &LE,
-    &GT,
-    &GE,
-    &ISNAN,
-    &ISINF,
-    &ISPOSINF,
-    &ISNEGINF,
-    &ISFINITE,
-    &ISCLOSE,
-    &ALLCLOSE,
-    &EQUAL,
-    &SIGNBIT,
-    &WHERE,
-    &MASKED_FILL,
-    &COPYSIGN_RATIO,
+    &EQ, &NE, &LT, &LE, &GT, &GE, &ISNAN, &ISINF, &ISPOSINF, &ISNEGINF, &ISFINITE, &ISCLOSE,
+    &ALLCLOSE, &EQUAL, &SIGNBIT,
 ];
 
 functions! {
@@ -49,10 +33,6 @@ functions! {
     isinf(x) = ISINF;
     /// Where `x` is a finite number.
     isfinite(x) = ISFINITE;
-    /// `x` where `condition` is true, else `y`.
-    where_(condition, x, y) = WHERE;
-    /// 1 or -1 by whether `x` and `y` have one sign; 0 where `x` is 0.
-    copysign_ratio(x, y) = COPYSIGN_RATIO;
 }
 
 /// An op whose result is bool.
@@ -92,67 +72,78 @@ macro_rules! tests {
 
 comparisons! {
     /// `input == other`.
-    EQ "eq" [] Eq "Whether `input == other`, elementwise with broadcasting.";
+    EQ "eq" [] Eq "Whether `input == other`, elementwise with broadcasting, as bools.\n\n\
+        >>> rg.eq(rg.tensor([1, 2, 3]), 2)\n\
+        tensor([False,  True, False])";
     /// `input != other`.
-    NE "ne" ["not_equal"] Ne "Whether `input != other`, elementwise with broadcasting.";
+    NE "ne" ["not_equal"] Ne "Whether `input != other`, elementwise with broadcasting, as bools.\n\n\
+        >>> rg.ne(rg.tensor([1, 2, 3]), 2)\n\
+        tensor([ True, False,  True])";
     /// `input < other`.
-    LT "lt" ["less"] Lt "Whether `input < other`, elementwise with broadcasting.";
+    LT "lt" ["less"] Lt "Whether `input < other`, elementwise with broadcasting, as bools.\n\n\
+        >>> rg.lt(rg.tensor([1, 2, 3]), 2)\n\
+        tensor([ True, False, False])";
     /// `input <= other`.
-    LE "le" ["less_equal"] Le "Whether `input <= other`, elementwise with broadcasting.";
+    LE "le" ["less_equal"] Le "Whether `input <= other`, elementwise with broadcasting, as bools.\n\n\
+        >>> rg.le(rg.tensor([1, 2, 3]), 2)\n\
+        tensor([ True,  True, False])";
     /// `input > other`.
-    GT "gt" ["greater"] Gt "Whether `input > other`, elementwise with broadcasting.";
+    GT "gt" ["greater"] Gt "Whether `input > other`, elementwise with broadcasting, as bools.\n\n\
+        >>> rg.gt(rg.tensor([1, 2, 3]), 2)\n\
+        tensor([False, False,  True])";
     /// `input >= other`.
-    GE "ge" ["greater_equal"] Ge "Whether `input >= other`, elementwise with broadcasting.";
+    GE "ge" ["greater_equal"] Ge "Whether `input >= other`, elementwise with broadcasting, as bools.\n\n\
+        >>> rg.ge(rg.tensor([1, 2, 3]), 2)\n\
+        tensor([False,  True,  True])";
 }
 
 tests! {
     /// NaN.
-    ISNAN "isnan" IsNan "Where elements are NaN.";
+    ISNAN "isnan" IsNan "Where elements are NaN, as bools.\n\n\
+        >>> rg.isnan(rg.tensor([1.0, float('nan'), -float('inf')]))\n\
+        tensor([False,  True, False])";
     /// Infinite.
-    ISINF "isinf" IsInf "Where elements are infinite.";
+    ISINF "isinf" IsInf "Where elements are infinite, as bools.\n\n\
+        >>> rg.isinf(rg.tensor([1.0, float('nan'), -float('inf')]))\n\
+        tensor([False, False,  True])";
     /// Positive infinity.
-    ISPOSINF "isposinf" IsPosInf "Where elements are positive infinity.";
+    ISPOSINF "isposinf" IsPosInf "Where elements are positive infinity, as bools.\n\n\
+        >>> rg.isposinf(rg.tensor([1.0, float('nan'), -float('inf')]))\n\
+        tensor([False, False, False])";
     /// Negative infinity.
-    ISNEGINF "isneginf" IsNegInf "Where elements are negative infinity.";
+    ISNEGINF "isneginf" IsNegInf "Where elements are negative infinity, as bools.\n\n\
+        >>> rg.isneginf(rg.tensor([1.0, float('nan'), -float('inf')]))\n\
+        tensor([False, False,  True])";
     /// Finite.
-    ISFINITE "isfinite" IsFinite "Where elements are finite numbers.";
+    ISFINITE "isfinite" IsFinite "Where elements are finite numbers, as bools.\n\n\
+        >>> rg.isfinite(rg.tensor([1.0, float('nan'), -float('inf')]))\n\
+        tensor([ True, False, False])";
 }
 
 /// The sign bit.
 pub static SIGNBIT: OpDef = OpDef {
     name: "signbit",
-    doc: "Where elements are negative (-0.0 included).",
+    doc: "Where elements have their sign bit set: negative numbers, and -0.0.\n\n\
+          >>> rg.signbit(rg.tensor([1.0, -0.0]))\n\
+          tensor([False,  True])",
     sig: &["(input)"],
     kernel: Kernel::Composite(|call| {
         let x = call.tensor(0);
         if !x.dtype().is_float() {
             return Ok(smallvec![lt(x, 0i64)?]);
         }
-        let one = Operand::Scalar(Scalar::Float(1.0));
-        let sign = super::dispatch::run1(
-            &super::arithmetic::COPYSIGN,
-            &[full_like(x, one)?.into(), x.into()],
-            &Default::default(),
-        )?;
-        Ok(smallvec![lt(sign, 0i64)?])
+        Ok(smallvec![lt(copysign(1.0, x.detach())?, 0i64)?])
     }),
     ..OpDef::COMPOSITE
 };
-
-/// `value` everywhere, in the shape of `x`.
-fn full_like(x: &Tensor, value: Operand) -> Result<Tensor> {
-    let truth = eq(x, x)?;
-    super::cast(
-        &where_(logical_or(&truth, isnan(x)?)?, &value, &value)?,
-        x.dtype(),
-    )
-}
 
 /// Elementwise closeness.
 pub static ISCLOSE: OpDef = OpDef {
     name: "isclose",
     doc: "Where `abs(input - other) <= atol + rtol * abs(other)`; equal infinities are close, and \
-          NaN is close to NaN if `equal_nan`.",
+          NaN is close to NaN if `equal_nan`. Both have one dtype.\n\n\
+          >>> rg.isclose(rg.tensor([1.0, 2.0]), rg.tensor([1.0, 2.1]))\n\
+          tensor([ True, False])",
     sig: &["(input, other, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False)"],
     kernel: Kernel::Composite(|call| Ok(smallvec![close(call)?])),
     ..OpDef::COMPOSITE
@@ -202,7 +193,9 @@ fn close(call: &Call) -> Result<Tensor> {
 /// Closeness of all elements.
 pub static ALLCLOSE: OpDef = OpDef {
     name: "allclose",
-    doc: "Whether all elements are close: see `isclose`.",
+    doc: "Whether all elements are close, as a Python bool: see `isclose`.\n\n\
+          >>> rg.allclose(rg.tensor([1.0, 2.0]), rg.tensor([1.0, 2.1]))\n\
+          False",
     sig: &["(input, other, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False)"],
     returns: Returns::Item,
     kernel: Kernel::Composite(|call| Ok(smallvec![all(close(call)?)?])),
@@ -212,7 +205,9 @@ pub static ALLCLOSE: OpDef = OpDef {
 /// Equality of all elements.
 pub static EQUAL: OpDef = OpDef {
     name: "equal",
-    doc: "Whether two tensors have one shape and equal elements.",
+    doc: "Whether two tensors have one shape and equal elements, as a Python bool.\n\n\
+          >>> rg.equal(rg.tensor([1, 2]), rg.tensor([1, 2]))\n\
+          True",
     sig: &["(input, other)"],
     returns: Returns::Item,
     kernel: Kernel::Composite(|call| {
@@ -225,76 +220,6 @@ pub static EQUAL: OpDef = OpDef {
             )?]);
         }
         Ok(smallvec![all(eq(x, y)?)?])
-    }),
-    ..OpDef::COMPOSITE
-};
-
-/// Choosing by a condition.
-pub static WHERE: OpDef = OpDef {
-    name: "where",
-    doc: "`input` where `condition` is true, else `other`, with broadcasting. Gradients flow to the \
-          chosen elements only.",
-    sig: &["(condition, input: Tensor|Scalar, other: Tensor|Scalar)"],
-    forms: Forms::FUNCTION,
-    kernel: Kernel::Map {
-        f: Functor::Where,
-        promote: Promote::Where,
-    },
-    grads: &[
-        None,
-        grad(IN(0), |cx| where_(cx.input(0)?, cx.grad(), 0i64).map(Some)),
-        grad(IN(0), |cx| where_(cx.input(0)?, 0i64, cx.grad()).map(Some)),
-    ],
-    ..OpDef::MAP
-};
-
-/// One value where a mask is true.
-pub static MASKED_FILL: OpDef = OpDef {
-    name: "masked_fill",
-    doc: "`input` with `value` (a number or 0-d tensor) where `mask` is true.",
-    sig: &["(input, mask, value: Tensor|Scalar)"],
-    forms: Forms::ALL,
-    kernel: Kernel::Composite(|call| {
-        let (x, mask) = (call.tensor(0), call.tensor(1));
-        ensure!(
-            mask.dtype() == DType::Bool,
-            runtime,
-            "masked_fill_ only supports boolean masks, but got mask with dtype {}",
-            mask.dtype()
-        );
-        match &call.inputs[2] {
-            Operand::Tensor(v) => ensure!(
-                v.ndim() == 0,
-                runtime,
-                "masked_fill only supports a 0-dimensional value tensor, but got tensor with {} \
-                 dimension(s).",
-                v.ndim()
-            ),
-            Operand::Scalar(v) if v.dtype().is_float() && !x.dtype().is_float() => bail!(
-                runtime,
-                "value cannot be converted to type {} without losing its fraction: {}",
-                x.dtype(),
-                v.as_f64()
-            ),
-            _ => {}
-        }
-        Ok(smallvec![cast(
-            &where_(mask, &call.inputs[2], x)?,
-            x.dtype()
-        )?])
-    }),
-    ..OpDef::COMPOSITE
-};
-
-/// The factor that `copysign` multiplied by.
-pub static COPYSIGN_RATIO: OpDef = OpDef {
-    name: "copysign_ratio",
-    doc: "1 or -1 by whether `input` and `other` have one sign; 0 where `input` is 0.",
-    sig: &["(input, other)"],
-    forms: Forms::HIDDEN,
-    kernel: Kernel::Composite(|call| {
-        let (x, y) = (&call.inputs[0], &call.inputs[1]);
-        Ok(smallvec![mul(super::sign(x)?, super::sign(y)?)?])
     }),
     ..OpDef::COMPOSITE
 };

@@ -25,7 +25,7 @@
 //! PyTorch that change nothing here (`layout`, `pin_memory`, `memory_format`, `non_blocking`).
 
 use crate::backend::{Backend, Functor};
-use crate::base::{Attrs, DType, Layout, Result, Shape};
+use crate::base::{Attrs, DType, Layout, Result, Scalar, Shape};
 use crate::tape::{Outputs, VjpCx};
 use crate::tensor::{Operand, Tensor};
 use smallvec::SmallVec;
@@ -164,6 +164,9 @@ pub enum Kernel {
         /// In which type it computes, and what comes out.
         promote: Promote,
     },
+    /// As `Map`, where the functor, its parameters or the types depend on the call, which is
+    /// checked here too.
+    Choose(fn(&Call) -> Result<Choice>),
     /// New layouts over the input's storage; never moves an element. `out` gives one layout an
     /// output.
     View(fn(&Call) -> Result<SmallVec<[Layout; 1]>>),
@@ -186,22 +189,63 @@ pub enum Promote {
     Truth,
     /// As `Arith`, but only for integers and bools.
     Integral,
-    /// The promoted type of all inputs but the first, which is a condition.
-    Where,
     /// As `Arith`, but not for bools.
     Number,
-    /// As `Arith`; integers must not be divided by zero.
-    Divide,
-    /// As `Arith`; integers to negative powers raise.
-    Power,
-    /// As `Arith`; integers, being whole already, are copied.
-    Rounding,
-    /// The bounds in the arguments count like numbers.
-    Bounds,
-    /// `f32` and `f64` only.
-    WideFloat,
+    /// As `Arith`, but only for floating-point types.
+    Floating,
+    /// The promoted type of all inputs but the first, which is a condition.
+    Where,
     /// Cast to the dtype in argument 0, which is not a functor parameter.
     Cast,
+}
+
+/// An elementwise computation, ready to run.
+pub struct Choice {
+    /// The functor. It sees the inputs that are there, as many as it takes.
+    pub f: Functor,
+    /// Its parameters.
+    pub params: SmallVec<[Scalar; 4]>,
+    /// The type it computes in.
+    pub compute: DType,
+    /// The type of the result.
+    pub dtype: DType,
+    /// The type that numbers among the inputs are rounded to before they are compared.
+    pub numbers: Option<DType>,
+}
+
+impl Choice {
+    /// A functor whose parameters are the call's arguments, in order.
+    ///
+    /// # Errors
+    /// When the rule does not allow the types of the inputs.
+    #[inline]
+    pub fn of(call: &Call, f: Functor, promote: Promote) -> Result<Choice> {
+        let mut choice = Choice::with(call, f, promote, &[])?;
+        if promote != Promote::Cast {
+            choice.params = (0..f.params()).map(|i| call.attrs.scalar(i)).collect();
+        }
+        Ok(choice)
+    }
+
+    /// A functor with parameters of its own.
+    ///
+    /// # Errors
+    /// As [`Choice::of`].
+    #[inline]
+    pub fn with(call: &Call, f: Functor, promote: Promote, params: &[Scalar]) -> Result<Choice> {
+        let (compute, dtype) = super::meta::promote(call, promote)?;
+        let numbers = match promote {
+            Promote::Truth => super::meta::narrow_number(call),
+            _ => None,
+        };
+        Ok(Choice {
+            f,
+            params: SmallVec::from_slice(params),
+            compute,
+            dtype,
+            numbers,
+        })
+    }
 }
 
 /// Forward mode.

@@ -10,10 +10,10 @@
 //! a function's outputs lose the mark when they get their history; and a marked tensor that enters
 //! a recorded op during such a backward raises.
 
-use super::def::{Call, Kernel, KernelCx, OpDef, Promote};
+use super::def::{Call, Choice, Kernel, KernelCx, OpDef};
 use super::{meta, table};
-use crate::backend::{self, Domain, Functor, Input, View};
-use crate::base::{Attrs, DType, Device, Error, Layout, Result, Scalar};
+use crate::backend::{self, Input, View};
+use crate::base::{Attrs, Device, Error, Layout, Result};
 use crate::tape::node::{OUTPUTS, input_metas};
 use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, mode};
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
@@ -122,14 +122,14 @@ pub fn device_of(inputs: &[Operand]) -> Result<Device> {
 /// Runs the kernel into new outputs.
 fn execute(call: &Call) -> Result<Outputs> {
     match call.op.kernel {
-        Kernel::Map { f, promote } => {
-            let (compute, dtype) = meta::promote(call, promote)?;
+        Kernel::Map { .. } | Kernel::Choose(_) => {
+            let choice = meta::choose(call)?;
             let device = device_of(call.inputs)?;
             let out = match same_shape(call) {
-                Some(x) => Tensor::empty_like(x, dtype, device)?,
-                None => Tensor::empty(meta::broadcast(call.inputs)?, dtype, device)?,
+                Some(x) => Tensor::empty_like(x, choice.dtype, device)?,
+                None => Tensor::empty(meta::broadcast(call.inputs)?, choice.dtype, device)?,
             };
-            map_into(call, f, promote, compute, &out)?;
+            map_into(call, &choice, &out)?;
             Ok(smallvec![out])
         }
         Kernel::View(layouts) => {
@@ -176,7 +176,7 @@ fn same_shape<'a>(call: &Call<'a>) -> Option<&'a Tensor> {
 }
 
 /// Runs an elementwise kernel into `out`, whose shape the inputs broadcast to.
-fn map_into(call: &Call, f: Functor, promote: Promote, compute: DType, out: &Tensor) -> Result<()> {
+fn map_into(call: &Call, choice: &Choice, out: &Tensor) -> Result<()> {
     if out.device() == Device::Meta {
         return Ok(());
     }
@@ -189,7 +189,8 @@ fn map_into(call: &Call, f: Functor, promote: Promote, compute: DType, out: &Ten
     }
     let mut next = expanded.iter();
     let mut ins: SmallVec<[Input; 3]> = SmallVec::new();
-    for input in call.inputs {
+    let there = call.inputs.iter().filter(|x| x.is_some());
+    for input in there.take(choice.f.arity()) {
         ins.push(match input {
             Operand::Tensor(t) if is_like_out(t) => Input::View(t.as_view()),
             Operand::Tensor(t) => Input::View(View {
@@ -198,20 +199,21 @@ fn map_into(call: &Call, f: Functor, promote: Promote, compute: DType, out: &Ten
                     .expect("one layout for each input of another shape"),
                 ..t.as_view()
             }),
-            Operand::Scalar(s) => Input::Scalar(*s),
-            Operand::None => Input::Scalar(Scalar::Int(0)),
+            Operand::Scalar(s) => Input::Scalar(match choice.numbers {
+                Some(narrow) => s.rounded(narrow),
+                None => *s,
+            }),
+            Operand::None => unreachable!("filtered out"),
         });
     }
-    // Integers are whole already.
-    let f = match promote {
-        Promote::Rounding if compute == DType::I64 && f.domain() == Domain::Float => Functor::Copy,
-        _ => f,
-    };
-    let params: SmallVec<[Scalar; 4]> = match promote {
-        Promote::Cast => SmallVec::new(),
-        _ => (0..f.params()).map(|i| call.attrs.scalar(i)).collect(),
-    };
-    backend::of(out.device())?.map(f, &params, compute, out.as_view(), &ins);
+    let backend = backend::of(out.device())?;
+    backend.map(
+        choice.f,
+        &choice.params,
+        choice.compute,
+        out.as_view(),
+        &ins,
+    );
     Ok(())
 }
 
@@ -371,27 +373,27 @@ fn in_place(call: &Call) -> Result<()> {
     let x = call.tensor(0);
     let recorded = mode::grad_enabled() && inputs.iter().any(Operand::requires_grad);
     check_writable(x, recorded)?;
-    let Kernel::Map { f, promote } = op.kernel else {
-        // Other kernels compute out of place, and the result is copied in. What they save of the
-        // target must survive that, so they read a copy with the target's history.
-        let mut inputs: SmallVec<[Operand; 3]> = inputs.iter().cloned().collect();
-        if recorded && x.dtype().is_float() {
-            inputs[0] = Operand::Tensor(copy_with_history(x)?);
-        }
-        let result = run_overload(op, overload, &inputs, attrs)?.swap_remove(0);
-        check_result(x, &result.meta())?;
-        return copy_(x, &result);
-    };
-    if mode::open_levels() > 0 && call.tensors().any(|t| t.tangents().is_some()) {
-        if std::ptr::eq(op, &table::COPY) {
-            write(call, f, promote, recorded)?;
-            return push_forward_in_place(x, call.tensor(1));
-        }
-        let result = run_overload(op, overload, inputs, attrs)?.swap_remove(0);
-        check_result(x, &result.meta())?;
-        return copy_(x, &result);
+    let dual = mode::open_levels() > 0 && call.tensors().any(|t| t.tangents().is_some());
+    if std::ptr::eq(op, &table::COPY) {
+        write(call, recorded)?;
+        return if dual {
+            push_forward_in_place(x, call.tensor(1))
+        } else {
+            Ok(())
+        };
     }
-    write(call, f, promote, recorded)
+    if op.is_map() && !dual {
+        return write(call, recorded);
+    }
+    // Computed out of place, then copied in. What is saved of the target on the way must survive
+    // the copying, so the op reads a copy with the target's history.
+    let mut sources: SmallVec<[Operand; 3]> = SmallVec::from(inputs);
+    if x.dtype().is_float() && (recorded || dual) {
+        sources[0] = copy_with_history(x)?.into();
+    }
+    let result = run_overload(op, overload, &sources, attrs)?.swap_remove(0);
+    check_result(x, &result.meta())?;
+    copy_(x, &result)
 }
 
 /// `x.copy_(src)`, recorded.
@@ -422,18 +424,21 @@ fn check_result(x: &Tensor, result: &crate::tape::Meta) -> Result<()> {
 }
 
 /// Writes, counts the write, records.
-fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()> {
+fn write(call: &Call, recorded: bool) -> Result<()> {
     let x = call.tensor(0);
     let copying = std::ptr::eq(call.op, &table::COPY);
-    let (compute, dtype) = meta::promote(call, promote)?;
+    let mut choice = meta::choose(call)?;
     let shape = meta::broadcast(call.inputs)?;
-    // A copy casts to the target whatever the types.
-    let dtype = if copying { x.dtype() } else { dtype };
+    if copying {
+        // A copy casts to the target whatever the types.
+        choice.dtype = x.dtype();
+        choice.compute = meta::copy_compute(call.inputs[1].dtype(), x.dtype());
+    }
     check_result(
         x,
         &crate::tape::Meta {
             shape: shape.into(),
-            dtype,
+            dtype: choice.dtype,
             device: x.device(),
         },
     )?;
@@ -470,14 +475,9 @@ fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()
             inputs: &call.inputs[1..],
             ..*call
         };
-        let compute = if src.tensors().all(|t| t.dtype() == x.dtype()) {
-            compute
-        } else {
-            meta::copy_compute(call.inputs[1].dtype(), x.dtype())
-        };
-        map_into(&src, Functor::Copy, Promote::Cast, compute, x)?;
+        map_into(&src, &choice, x)?;
     } else {
-        map_into(call, f, promote, compute, x)?;
+        map_into(call, &choice, x)?;
     }
     x.storage().bump(call.op.number(), Site::current().0);
     if needs != 0 {

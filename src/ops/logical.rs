@@ -1,9 +1,9 @@
 //! Logic on truth values, and bits of integers.
 
-use super::def::{Batch, Forms, Jvp, Kernel, OpDef, Promote};
+use super::def::{Batch, Choice, Forms, Jvp, Kernel, OpDef, Promote};
 use crate::backend::Functor;
 use crate::base::DType;
-use smallvec::smallvec;
+use crate::ensure;
 
 /// This family.
 pub(super) static OPS: &[&OpDef] = &[
@@ -15,7 +15,6 @@ pub(super) static OPS: &[&OpDef] = &[
     &BITWISE_OR,
     &BITWISE_XOR,
     &BITWISE_NOT,
-    &BITS_NOT,
     &BITWISE_LEFT_SHIFT,
     &BITWISE_RIGHT_SHIFT,
 ];
@@ -31,82 +30,158 @@ functions! {
     bitwise_not(x) = BITWISE_NOT;
 }
 
-const TRUTH: OpDef = OpDef {
+const WITHOUT_GRADIENT: OpDef = OpDef {
     forms: Forms::ALL,
     jvp: Jvp::None,
     batch: Batch::Elementwise,
     ..OpDef::BASE
 };
 
-macro_rules! binary {
-    ($( $(#[$doc:meta])* $NAME:ident $name:literal $f:ident $promote:ident $sig:literal $text:literal; )*) => { $(
-        $(#[$doc])*
-        pub static $NAME: OpDef = OpDef {
-            name: $name,
-            doc: $text,
-            sig: &[$sig],
-            kernel: Kernel::Map { f: Functor::$f, promote: Promote::$promote },
-            ..TRUTH
-        };
-    )* };
+const LOGICAL: OpDef = OpDef {
+    sig: &["(input, other)"],
+    ..WITHOUT_GRADIENT
+};
+
+const BITS: OpDef = OpDef {
+    sig: &["(input: Tensor|Scalar, other: Tensor|Scalar)"],
+    ..WITHOUT_GRADIENT
+};
+
+/// A functor of truth values.
+const fn truth(f: Functor) -> Kernel {
+    Kernel::Map {
+        f,
+        promote: Promote::Truth,
+    }
 }
 
-binary! {
-    /// Both.
-    LOGICAL_AND "logical_and" LogicalAnd Truth "(input, other)" "Where both elements are not zero.";
-    /// Either.
-    LOGICAL_OR "logical_or" LogicalOr Truth "(input, other)" "Where either element is not zero.";
-    /// One of both.
-    LOGICAL_XOR "logical_xor" LogicalXor Truth "(input, other)" "Where exactly one element is not zero.";
-    /// Neither.
-    LOGICAL_NOT "logical_not" LogicalNot Truth "(input)" "Where elements are zero.";
-    /// Bits of both.
-    BITWISE_AND "bitwise_and" BitAnd Integral "(input: Tensor|Scalar, other: Tensor|Scalar)"
-        "The bits that both integers have; of bools, `and`.";
-    /// Bits of either.
-    BITWISE_OR "bitwise_or" BitOr Integral "(input: Tensor|Scalar, other: Tensor|Scalar)"
-        "The bits that either integer has; of bools, `or`.";
-    /// Bits of one of both.
-    BITWISE_XOR "bitwise_xor" BitXor Integral "(input: Tensor|Scalar, other: Tensor|Scalar)"
-        "The bits that exactly one integer has; of bools, `!=`.";
-    /// Bits moved up.
-    BITWISE_LEFT_SHIFT "bitwise_left_shift" Shl Integral "(input: Tensor|Scalar, other: Tensor|Scalar)"
-        "`input * 2**other`.";
-    /// Bits moved down.
-    BITWISE_RIGHT_SHIFT "bitwise_right_shift" Shr Integral "(input: Tensor|Scalar, other: Tensor|Scalar)"
-        "`floor(input / 2**other)`.";
+/// A functor of bits.
+const fn integral(f: Functor) -> Kernel {
+    Kernel::Map {
+        f,
+        promote: Promote::Integral,
+    }
 }
+
+/// Both.
+pub static LOGICAL_AND: OpDef = OpDef {
+    name: "logical_and",
+    doc: "Where both elements are not zero, with broadcasting, as bools.\n\n\
+          >>> rg.logical_and(rg.tensor([0, 2, 3]), rg.tensor([0, 0, 1]))\n\
+          tensor([False, False,  True])",
+    kernel: truth(Functor::LogicalAnd),
+    ..LOGICAL
+};
+
+/// Either.
+pub static LOGICAL_OR: OpDef = OpDef {
+    name: "logical_or",
+    doc: "Where either element is not zero, with broadcasting, as bools.\n\n\
+          >>> rg.logical_or(rg.tensor([0, 2, 3]), rg.tensor([0, 0, 1]))\n\
+          tensor([False,  True,  True])",
+    kernel: truth(Functor::LogicalOr),
+    ..LOGICAL
+};
+
+/// One of both.
+pub static LOGICAL_XOR: OpDef = OpDef {
+    name: "logical_xor",
+    doc: "Where exactly one element is not zero, with broadcasting, as bools.\n\n\
+          >>> rg.logical_xor(rg.tensor([0, 2, 3]), rg.tensor([0, 0, 1]))\n\
+          tensor([False,  True, False])",
+    kernel: truth(Functor::LogicalXor),
+    ..LOGICAL
+};
+
+/// Zero.
+pub static LOGICAL_NOT: OpDef = OpDef {
+    name: "logical_not",
+    doc: "Where elements are zero, as bools.\n\n\
+          >>> rg.logical_not(rg.tensor([0, 2]))\n\
+          tensor([ True, False])",
+    sig: &["(input)"],
+    kernel: truth(Functor::LogicalNot),
+    ..LOGICAL
+};
+
+/// Bits of both.
+pub static BITWISE_AND: OpDef = OpDef {
+    name: "bitwise_and",
+    doc: "The bits that both integers have, with broadcasting; of bools, `and`.\n\n\
+          >>> rg.bitwise_and(rg.tensor([6, 7]), 3)\n\
+          tensor([2, 3])",
+    kernel: integral(Functor::BitAnd),
+    ..BITS
+};
+
+/// Bits of either.
+pub static BITWISE_OR: OpDef = OpDef {
+    name: "bitwise_or",
+    doc: "The bits that either integer has, with broadcasting; of bools, `or`.\n\n\
+          >>> rg.bitwise_or(rg.tensor([6, 8]), 3)\n\
+          tensor([ 7, 11])",
+    kernel: integral(Functor::BitOr),
+    ..BITS
+};
+
+/// Bits of one of both.
+pub static BITWISE_XOR: OpDef = OpDef {
+    name: "bitwise_xor",
+    doc: "The bits that exactly one integer has, with broadcasting; of bools, `!=`.\n\n\
+          >>> rg.bitwise_xor(rg.tensor([6, 7]), 3)\n\
+          tensor([5, 4])",
+    kernel: integral(Functor::BitXor),
+    ..BITS
+};
 
 /// The complement.
 pub static BITWISE_NOT: OpDef = OpDef {
     name: "bitwise_not",
-    doc: "The complement of each bit; of bools, the negation.",
+    doc: "The complement of each bit of integers; of bools, `not`.\n\n\
+          >>> rg.bitwise_not(rg.tensor([0, 5]))\n\
+          tensor([-1, -6])\n\
+          >>> rg.bitwise_not(rg.tensor([True, False]))\n\
+          tensor([False,  True])",
     sig: &["(input)"],
-    forms: Forms::ALL,
-    kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
-        Ok(smallvec![match x.dtype() {
-            DType::Bool => logical_not(x)?,
-            _ => bits_not(x)?,
-        }])
+    kernel: Kernel::Choose(|call| {
+        let f = match call.inputs[0].dtype() {
+            DType::Bool => Functor::LogicalNot,
+            _ => Functor::BitNot,
+        };
+        Choice::of(call, f, Promote::Integral)
     }),
-    ..OpDef::COMPOSITE
+    ..BITS
 };
 
-functions! {
-    /// The complement of each bit of integers.
-    bits_not(x) = BITS_NOT;
+/// Bits moved.
+fn shift(call: &super::Call, f: Functor) -> crate::Result<Choice> {
+    let choice = Choice::of(call, f, Promote::Integral)?;
+    ensure!(
+        choice.dtype != DType::Bool,
+        not_implemented,
+        "not implemented for 'Bool'; convert to an integer type first"
+    );
+    Ok(choice)
 }
 
-/// The kernel of [`BITWISE_NOT`] for integers.
-pub static BITS_NOT: OpDef = OpDef {
-    name: "bits_not",
-    doc: "The complement of each bit of integers.",
-    sig: &["(input)"],
-    forms: Forms::HIDDEN,
-    kernel: Kernel::Map {
-        f: Functor::BitNot,
-        promote: Promote::Integral,
-    },
-    ..TRUTH
+/// Bits moved up.
+pub static BITWISE_LEFT_SHIFT: OpDef = OpDef {
+    name: "bitwise_left_shift",
+    doc: "The bits of `input` moved up by `other` places, with broadcasting: `input * 2**other`. \
+          Bits that leave the type are lost.\n\n\
+          >>> rg.bitwise_left_shift(rg.tensor([1, -3]), 2)\n\
+          tensor([  4, -12])",
+    kernel: Kernel::Choose(|call| shift(call, Functor::Shl)),
+    ..BITS
+};
+
+/// Bits moved down.
+pub static BITWISE_RIGHT_SHIFT: OpDef = OpDef {
+    name: "bitwise_right_shift",
+    doc: "The bits of `input` moved down by `other` places, with broadcasting: `floor(input / \
+          2**other)`.\n\n\
+          >>> rg.bitwise_right_shift(rg.tensor([9, -3]), 1)\n\
+          tensor([ 4, -2])",
+    kernel: Kernel::Choose(|call| shift(call, Functor::Shr)),
+    ..BITS
 };

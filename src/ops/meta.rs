@@ -1,10 +1,10 @@
 //! Shapes and types of results, before any work is done.
 
-use super::def::{Call, Kernel, Promote, Spec, Specs};
-use crate::base::{Attr, DType, Result, Scalar, Shape, dtype::Category, dtype::default_dtype};
+use super::def::{Call, Choice, Kernel, Promote, Spec, Specs};
+use crate::base::{DType, Result, Shape, dtype::Category, dtype::default_dtype};
 use crate::tensor::Operand;
 use crate::{bail, ensure};
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 /// The type the inputs promote to: tensors with dimensions, then 0-d tensors, then numbers, each
 /// of which counts only when its category is higher than what stands (PyTorch's rules).
@@ -39,28 +39,24 @@ pub fn promote(call: &Call, rule: Promote) -> Result<(DType, DType)> {
         [Operand::Tensor(x), Operand::Tensor(y)] if x.dtype() == y.dtype() => x.dtype(),
         _ => result_type(inputs),
     };
-    super::arithmetic::check_operands(call, rule, common)?;
     Ok(match rule {
-        Promote::Arith
-        | Promote::Where
-        | Promote::Number
-        | Promote::Divide
-        | Promote::Power
-        | Promote::Rounding
-        | Promote::WideFloat => (common.compute(), common),
-        Promote::Bounds => {
-            let bounds: SmallVec<[Operand; 3]> = call
-                .attrs
-                .iter()
-                .filter_map(|a| match a {
-                    Attr::Scalar(s) => Some(Operand::Scalar(*s)),
-                    Attr::Float(x) => Some(Operand::Scalar(Scalar::Float(*x))),
-                    Attr::Int(x) => Some(Operand::Scalar(Scalar::Int(*x))),
-                    _ => None,
-                })
-                .collect();
-            let dtype = result_type(call.inputs.iter().chain(&bounds));
-            (dtype.compute(), dtype)
+        Promote::Arith | Promote::Where => (common.compute(), common),
+        Promote::Number => {
+            ensure!(
+                common != DType::Bool,
+                not_implemented,
+                "not implemented for 'Bool'; convert to an integer type first"
+            );
+            (common.compute(), common)
+        }
+        Promote::Floating => {
+            ensure!(
+                common.is_float(),
+                not_implemented,
+                "not implemented for '{}'; convert to a floating-point type first",
+                common.scalar_type_name()
+            );
+            (common.compute(), common)
         }
         Promote::Float => {
             let float = if common.is_float() {
@@ -74,8 +70,8 @@ pub fn promote(call: &Call, rule: Promote) -> Result<(DType, DType)> {
         Promote::Integral => {
             ensure!(
                 common.category() < Category::Float,
-                runtime,
-                "not implemented for '{}': only integers and bools have bits",
+                not_implemented,
+                "not implemented for '{}'; only integers and bools have bits",
                 common.scalar_type_name()
             );
             (common.compute(), common)
@@ -91,6 +87,27 @@ pub fn promote(call: &Call, rule: Promote) -> Result<(DType, DType)> {
             (compute, to)
         }
     })
+}
+
+/// What an elementwise op runs.
+///
+/// # Errors
+/// When the op does not take these types or arguments.
+#[inline]
+pub fn choose(call: &Call) -> Result<Choice> {
+    match call.op.kernel {
+        Kernel::Map { f, promote } => Choice::of(call, f, promote),
+        Kernel::Choose(choose) => choose(call),
+        _ => unreachable!("[{}] is not elementwise", call.op.name),
+    }
+}
+
+/// The 16-bit float type that a comparison's numbers are rounded to, so that a tensor made of a
+/// number equals it.
+pub fn narrow_number(call: &Call) -> Option<DType> {
+    let has_number = call.inputs.iter().any(|x| matches!(x, Operand::Scalar(_)));
+    let common = has_number.then(|| result_type(call.inputs))?;
+    matches!(common, DType::F16 | DType::BF16).then_some(common)
 }
 
 /// The shape all inputs broadcast to.
@@ -111,13 +128,10 @@ pub fn broadcast(inputs: &[Operand]) -> Result<Shape> {
 /// The default of [`super::OpDef::meta`]: elementwise ops and views follow from their kernels.
 pub fn from_kernel(call: &Call) -> Result<Specs> {
     match call.op.kernel {
-        Kernel::Map { promote: rule, .. } => {
-            let (_, dtype) = promote(call, rule)?;
-            Ok(smallvec![Spec {
-                shape: broadcast(call.inputs)?,
-                dtype
-            }])
-        }
+        Kernel::Map { .. } | Kernel::Choose(_) => Ok(smallvec![Spec {
+            dtype: choose(call)?.dtype,
+            shape: broadcast(call.inputs)?,
+        }]),
         Kernel::View(layouts) => {
             let dtype = call.tensor(0).dtype();
             Ok(layouts(call)?

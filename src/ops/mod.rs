@@ -35,18 +35,22 @@ macro_rules! functions {
 pub mod activation;
 pub mod arithmetic;
 pub mod compare;
+pub mod condition;
 pub mod copy;
 pub mod create;
 pub mod def;
 pub mod dispatch;
+pub mod extrema;
 pub mod index;
 pub mod logical;
 pub mod loss;
 pub mod matmul;
 pub mod meta;
 pub mod norm;
+pub mod power;
 pub mod random;
 pub mod reduce;
+pub mod rounding;
 pub mod scan;
 pub mod shape;
 pub mod softmax;
@@ -58,16 +62,21 @@ pub mod view;
 pub use activation::*;
 pub use arithmetic::*;
 pub use compare::*;
+pub use condition::*;
 pub use copy::*;
 pub use def::{
-    Batch, Call, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Returns, Spec,
+    Batch, Call, Choice, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Returns,
+    Spec,
 };
+pub use extrema::*;
 pub use index::{
     Index, embedding, gather, get_item, index_add, index_select, scatter, scatter_add, set_item,
 };
 pub use logical::*;
 pub use matmul::*;
+pub use power::*;
 pub use reduce::*;
+pub use rounding::*;
 pub use scan::*;
 pub use shape::*;
 pub use softmax::*;

@@ -16,15 +16,19 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::activation::OPS,
     super::arithmetic::OPS,
     super::compare::OPS,
+    super::condition::OPS,
     super::copy::OPS,
     super::create::OPS,
+    super::extrema::OPS,
     super::index::OPS,
     super::logical::OPS,
     super::loss::OPS,
     super::matmul::OPS,
     super::norm::OPS,
+    super::power::OPS,
     super::random::OPS,
     super::reduce::OPS,
+    super::rounding::OPS,
     super::scan::OPS,
     super::shape::OPS,
     super::softmax::OPS,
@@ -104,6 +108,6 @@ impl Rule for OpDef {
 impl OpDef {
     /// Whether the op has an in-place form that writes through its own kernel.
     pub fn is_map(&self) -> bool {
-        matches!(self.kernel, Kernel::Map { .. })
+        matches!(self.kernel, Kernel::Map { .. } | Kernel::Choose(_))
     }
 }

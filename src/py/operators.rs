@@ -61,6 +61,11 @@ fn one() -> Attrs {
     [crate::base::Attr::Int(1)].into_iter().collect()
 }
 
+/// No rounding mode.
+fn unrounded() -> Attrs {
+    [crate::base::Attr::None].into_iter().collect()
+}
+
 macro_rules! operators {
     ($( $name:ident $reflected:ident $op:path, $attrs:expr; )*) => {
         #[pymethods]
@@ -82,7 +87,7 @@ operators! {
     __add__ __radd__ ops::arithmetic::ADD, one();
     __sub__ __rsub__ ops::arithmetic::SUB, one();
     __mul__ __rmul__ ops::arithmetic::MUL, Attrs::new();
-    __truediv__ __rtruediv__ ops::arithmetic::DIV, Attrs::new();
+    __truediv__ __rtruediv__ ops::arithmetic::DIV, unrounded();
     __floordiv__ __rfloordiv__ ops::arithmetic::FLOOR_DIVIDE, Attrs::new();
     __mod__ __rmod__ ops::arithmetic::REMAINDER, Attrs::new();
     __and__ __rand__ ops::logical::BITWISE_AND, Attrs::new();
@@ -109,7 +114,7 @@ in_place_operators! {
     __iadd__ ops::arithmetic::ADD, one();
     __isub__ ops::arithmetic::SUB, one();
     __imul__ ops::arithmetic::MUL, Attrs::new();
-    __itruediv__ ops::arithmetic::DIV, Attrs::new();
+    __itruediv__ ops::arithmetic::DIV, unrounded();
     __ifloordiv__ ops::arithmetic::FLOOR_DIVIDE, Attrs::new();
     __imod__ ops::arithmetic::REMAINDER, Attrs::new();
     __iand__ ops::logical::BITWISE_AND, Attrs::new();
@@ -127,7 +132,7 @@ impl PyTensor {
         modulo: &Bound<'py, PyAny>,
     ) -> Object<'py> {
         no_modulo(modulo)?;
-        binary(slf, other, &ops::arithmetic::POW, &Attrs::new(), false)
+        binary(slf, other, &ops::power::POW, &Attrs::new(), false)
     }
 
     fn __rpow__<'py>(
@@ -136,7 +141,7 @@ impl PyTensor {
         modulo: &Bound<'py, PyAny>,
     ) -> Object<'py> {
         no_modulo(modulo)?;
-        binary(slf, other, &ops::arithmetic::POW, &Attrs::new(), true)
+        binary(slf, other, &ops::power::POW, &Attrs::new(), true)
     }
 
     fn __ipow__<'py>(
@@ -145,7 +150,7 @@ impl PyTensor {
         modulo: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
         no_modulo(modulo)?;
-        in_place(slf, other, &ops::arithmetic::POW, &Attrs::new())
+        in_place(slf, other, &ops::power::POW, &Attrs::new())
     }
 
     fn __matmul__<'py>(slf: &Bound<'py, Self>, other: &Bound<'py, PyAny>) -> Object<'py> {
@@ -176,8 +181,10 @@ impl PyTensor {
         convert::wrap(slf.py(), ops::neg(slf.get().tensor())?)
     }
 
-    fn __pos__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
-        slf.clone()
+    fn __pos__<'py>(slf: &Bound<'py, Self>) -> Object<'py> {
+        let x = [slf.get().tensor().into()];
+        dispatch::run1(&ops::unary::POSITIVE, &x, &Attrs::new())?;
+        Ok(slf.clone().into_any())
     }
 
     fn __abs__<'py>(slf: &Bound<'py, Self>) -> Object<'py> {

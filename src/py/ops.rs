@@ -269,7 +269,7 @@ fn op_table(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         d.set_item("in_place", op.forms.in_place)?;
         d.set_item("nn", op.forms.nn)?;
         let kernel = match op.kernel {
-            Kernel::Map { .. } => "map",
+            Kernel::Map { .. } | Kernel::Choose(_) => "map",
             Kernel::View(_) => "view",
             Kernel::Compute(_) => "compute",
             Kernel::Dynamic(_) => "dynamic",

@@ -121,8 +121,16 @@ def _(make):
 
 @op("masked_fill", ref=lambda x, m, v: np.where(m, v, x))
 def _(make):
-    yield Sample(make(3, 4), make(3, 4, kind="bool"), -np.inf)
     yield Sample(make(4), make(3, 4, kind="bool"), 2.5)
+
+
+@op(
+    "masked_fill",
+    ref=lambda x, m, v: np.where(m, v, x),
+    skip=dict.fromkeys(("gradcheck", "gradgradcheck", "jvp"), "differences of infinities are NaN"),
+)
+def _(make):
+    yield Sample(make(3, 4), make(3, 4, kind="bool"), -np.inf)
 
 
 for _name, _ref in {
