@@ -39,6 +39,7 @@ pub mod copy;
 pub mod create;
 pub mod def;
 pub mod dispatch;
+pub mod extrema;
 pub mod index;
 pub mod logical;
 pub mod loss;
@@ -51,6 +52,7 @@ pub mod scan;
 pub mod shape;
 pub mod softmax;
 pub mod sort;
+pub mod statistics;
 pub mod table;
 pub mod unary;
 pub mod view;
@@ -62,6 +64,7 @@ pub use copy::*;
 pub use def::{
     Batch, Call, Cost, Forms, Grad, Jvp, JvpCx, Kernel, KernelCx, OpDef, Promote, Returns, Spec,
 };
+pub use extrema::*;
 pub use index::{
     Index, embedding, gather, get_item, index_add, index_select, scatter, scatter_add, set_item,
 };
@@ -72,6 +75,7 @@ pub use scan::*;
 pub use shape::*;
 pub use softmax::*;
 pub use sort::argsort;
+pub use statistics::*;
 pub use table::OP_TABLE;
 pub use unary::*;
 pub use view::*;

@@ -18,6 +18,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::compare::OPS,
     super::copy::OPS,
     super::create::OPS,
+    super::extrema::OPS,
     super::index::OPS,
     super::logical::OPS,
     super::loss::OPS,
@@ -29,6 +30,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::shape::OPS,
     super::softmax::OPS,
     super::sort::OPS,
+    super::statistics::OPS,
     super::unary::OPS,
     super::view::OPS,
 ];
