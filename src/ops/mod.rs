@@ -37,6 +37,7 @@ pub mod arithmetic;
 pub mod compare;
 pub mod copy;
 pub mod create;
+pub mod cross_entropy;
 pub mod def;
 pub mod dispatch;
 pub mod extrema;

@@ -163,6 +163,19 @@ pub(super) fn raw(x: &Tensor) -> Tensor {
     x.alias(x.shared_layout().clone())
 }
 
+/// Output `i` takes as many elements, in order.
+pub(super) fn copy_into(cx: &KernelCx, i: usize, t: &Tensor) {
+    let out = &cx.outs[i];
+    let layout = Layout::contiguous(t.shape().clone());
+    let view = View {
+        layout: &layout,
+        ..out.as_view()
+    };
+    let compute = super::meta::copy_compute(t.dtype(), out.dtype());
+    let ins = [Input::View(t.as_view())];
+    cx.backend.map(Functor::Copy, &[], compute, view, &ins);
+}
+
 /// The result type of sums and products.
 fn accumulator(call: &Call, dtype: Option<DType>) -> DType {
     let x = call.tensor(0).dtype();

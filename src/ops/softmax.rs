@@ -1,8 +1,7 @@
 //! The softmax family.
 
 use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Specs, grad, spec};
-use super::reduce::{raw, reduced, unreduce};
-use super::statistics::copy_into;
+use super::reduce::{copy_into, raw, reduced, unreduce};
 use super::{add, amax, cast, eq, exp, isinf, log, mul, neg, sub, sum_dims, where_};
 use crate::base::dtype::default_dtype;
 use crate::base::shape::wrap_dim;
@@ -205,7 +204,7 @@ pub static LOGSUMEXP: OpDef = OpDef {
         let shifted = if x.numel() == 0 { x } else { sub(x, &top)? };
         let keep = top.ndim() == shifted.ndim();
         let total = sum_dims(exp(shifted)?, dim, keep, None::<DType>)?;
-        copy_into(cx, &add(log(total)?, top)?);
+        copy_into(cx, 0, &add(log(total)?, top)?);
         Ok(())
     }),
     // d y = sum(exp(x - y) dx). Where y is -inf, so is x, and nothing moves y.

@@ -1,12 +1,12 @@
 //! Variances and norms.
 
 use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Returns, grad};
-use super::reduce::{count, dims_of, raw, reduced, unreduce};
+use super::reduce::{copy_into, count, dims_of, raw, reduced, unreduce};
 use super::{
     abs, amax, amin, cast, dispatch, div, eq, logical_or, mean_dims, mul, ne, pow, sign, sqrt,
     square, sub, sum_dims, where_,
 };
-use crate::backend::{Functor, Input, View};
+use crate::backend::View;
 use crate::base::shape::wrap_dims;
 use crate::base::{Attr, DType, Layout, Result, Shape};
 use crate::tape::VjpCx;
@@ -139,7 +139,7 @@ pub static VARIANCE: OpDef = OpDef {
         let distance = sub(&x, mean_dims(&x, cx.ints(0), true)?)?;
         let total = sum_dims(square(distance)?, cx.ints(0), true, None::<DType>)?;
         // With no degrees of freedom left, 0 / 0.
-        copy_into(cx, &div(total, (n - cx.float(2)).max(0.0))?);
+        copy_into(cx, 0, &div(total, (n - cx.float(2)).max(0.0))?);
         Ok(())
     }),
     // d var(x) = 2 / (n - c) sum((x - mean) dx)
@@ -154,19 +154,6 @@ pub static VARIANCE: OpDef = OpDef {
     batch: Batch::Dims,
     ..OpDef::BASE
 };
-
-/// Output 0 takes as many elements, in order.
-pub(super) fn copy_into(cx: &KernelCx, t: &Tensor) {
-    let out = &cx.outs[0];
-    let layout = Layout::contiguous(t.shape().clone());
-    let view = View {
-        layout: &layout,
-        ..out.as_view()
-    };
-    let compute = super::meta::copy_compute(t.dtype(), out.dtype());
-    let ins = [Input::View(t.as_view())];
-    cx.backend.map(Functor::Copy, &[], compute, view, &ins);
-}
 
 /// The `p`-norm over dimensions (all for none).
 ///
@@ -216,7 +203,7 @@ pub static VECTOR_NORM: OpDef = OpDef {
         } else {
             pow(total(pow(abs(x)?, p)?)?, 1.0 / p)?
         };
-        copy_into(cx, &y);
+        copy_into(cx, 0, &y);
         Ok(())
     }),
     grads: &[grad(IN(0) | OUT(0), |cx| {

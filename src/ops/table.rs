@@ -18,6 +18,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::compare::OPS,
     super::copy::OPS,
     super::create::OPS,
+    super::cross_entropy::OPS,
     super::extrema::OPS,
     super::index::OPS,
     super::logical::OPS,
