@@ -1,308 +1,309 @@
-//! The greater and the lesser of two, and limits: elementwise with broadcasting.
+//! Greatest and least elements, and where they are.
 
-use super::def::{Call, Choice, Forms, IN, Kernel, NOTHING, OpDef, Promote, grad};
-use super::{ge, gt, isnan, le, logical_and, logical_not, logical_or, lt, where_};
-use crate::backend::Functor;
-use crate::base::{Result, Scalar};
+use super::def::{
+    Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Returns, Spec, Specs, grad,
+};
+use super::dispatch;
+use super::reduce::{dims_of, raw, reduce_into, reduced, reduced_shape, unreduce};
+use super::{div, eq, gather, isnan, logical_or, scatter, sum_dims, unsqueeze, where_};
+use crate::backend::{Reduction, View};
+use crate::base::shape::wrap_dim;
+use crate::base::{DType, Layout, Result, Shape};
 use crate::ensure;
-use crate::tape::VjpCx;
-use crate::tensor::{Operand, Tensor};
+use crate::tape::{Outputs, VjpCx};
+use crate::tensor::Tensor;
+use smallvec::smallvec;
 
 /// This family.
 pub(super) static OPS: &[&OpDef] = &[
-    &MAXIMUM,
-    &MINIMUM,
-    &FMAX,
-    &FMIN,
-    &CLAMP,
-    &CLAMP_MIN,
-    &CLAMP_MAX,
-    &MAXIMUM_BACKWARD,
-    &CLAMP_BACKWARD,
+    &AMAX, &AMIN, &MAX, &MAX_ALONG, &MIN, &MIN_ALONG, &ARGMAX, &ARGMIN, &AMINMAX,
 ];
 
 functions! {
-    /// The greater of two; NaN wins.
-    maximum(x, y) = MAXIMUM;
-    /// The lesser of two; NaN wins.
-    minimum(x, y) = MINIMUM;
-    /// `x`, at least `low` and at most `high`.
-    clamp(x, low, high) = CLAMP;
-    /// `x`, at least `low`.
-    clamp_min(x, low) = CLAMP_MIN;
-    /// `x`, at most `high`.
-    clamp_max(x, high) = CLAMP_MAX;
-    /// `g` where `x > y`, half of it where they are equal.
-    maximum_backward(g, x, y) = MAXIMUM_BACKWARD;
-    /// `g` where `low <= x <= high`.
-    clamp_backward(g, x; low, high) = CLAMP_BACKWARD;
+    /// The greatest element over dimensions.
+    amax(x; dim, keepdim) = AMAX;
+    /// The least element over dimensions.
+    amin(x; dim, keepdim) = AMIN;
+    /// The position of the greatest element.
+    argmax(x; dim, keepdim) = ARGMAX;
+    /// The position of the least element.
+    argmin(x; dim, keepdim) = ARGMIN;
 }
 
-const PAIR: OpDef = OpDef {
-    sig: &["(input, other)"],
-    forms: Forms::BOTH,
-    ..OpDef::MAP
-};
-
-/// The greater of two.
-pub static MAXIMUM: OpDef = OpDef {
-    name: "maximum",
-    doc: "The greater of two elements, with broadcasting, in the promoted type; NaN wins. Equal \
-          elements share the gradient.\n\n\
-          >>> rg.maximum(rg.tensor([1.0, 5.0]), rg.tensor([3.0, 2.0]))\n\
-          tensor([3., 5.])",
-    kernel: Kernel::Map {
-        f: Functor::Maximum,
-        promote: Promote::Arith,
-    },
-    grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(0)?, cx.input(1)?).map(Some)
-        }),
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(1)?, cx.input(0)?).map(Some)
-        }),
-    ],
-    ..PAIR
-};
-
-/// The lesser of two.
-pub static MINIMUM: OpDef = OpDef {
-    name: "minimum",
-    doc: "The lesser of two elements, with broadcasting, in the promoted type; NaN wins. Equal \
-          elements share the gradient.\n\n\
-          >>> rg.minimum(rg.tensor([1.0, 5.0]), rg.tensor([3.0, 2.0]))\n\
-          tensor([1., 2.])",
-    kernel: Kernel::Map {
-        f: Functor::Minimum,
-        promote: Promote::Arith,
-    },
-    // x is the lesser where y is the greater.
-    grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(1)?, cx.input(0)?).map(Some)
-        }),
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(0)?, cx.input(1)?).map(Some)
-        }),
-    ],
-    ..PAIR
-};
-
-/// The greater of two; NaN loses.
-pub static FMAX: OpDef = OpDef {
-    name: "fmax",
-    doc: "The greater of two elements, with broadcasting, in the promoted type; a number wins over \
-          NaN. Of equal elements the first gets the gradient.\n\n\
-          >>> rg.fmax(rg.tensor([1.0, float('nan')]), rg.tensor([3.0, 2.0]))\n\
-          tensor([3., 2.])",
-    kernel: Kernel::Map {
-        f: Functor::Fmax,
-        promote: Promote::Arith,
-    },
-    grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            let wins = ge(cx.input(0)?, cx.input(1)?)?;
-            kept(cx, logical_or(wins, isnan(cx.input(1)?)?)?)
-        }),
-        grad(IN(0) | IN(1), |cx| {
-            let wins = ge(cx.input(0)?, cx.input(1)?)?;
-            kept(cx, logical_not(logical_or(wins, isnan(cx.input(1)?)?)?)?)
-        }),
-    ],
-    ..PAIR
-};
-
-/// The lesser of two; NaN loses.
-pub static FMIN: OpDef = OpDef {
-    name: "fmin",
-    doc: "The lesser of two elements, with broadcasting, in the promoted type; a number wins over \
-          NaN. Of equal elements the first gets the gradient.\n\n\
-          >>> rg.fmin(rg.tensor([1.0, float('nan')]), rg.tensor([3.0, 2.0]))\n\
-          tensor([1., 2.])",
-    kernel: Kernel::Map {
-        f: Functor::Fmin,
-        promote: Promote::Arith,
-    },
-    grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            let wins = le(cx.input(0)?, cx.input(1)?)?;
-            kept(cx, logical_or(wins, isnan(cx.input(1)?)?)?)
-        }),
-        grad(IN(0) | IN(1), |cx| {
-            let wins = le(cx.input(0)?, cx.input(1)?)?;
-            kept(cx, logical_not(logical_or(wins, isnan(cx.input(1)?)?)?)?)
-        }),
-    ],
-    ..PAIR
-};
-
-/// The gradient where a condition holds.
-fn kept(cx: &VjpCx, condition: Tensor) -> Result<Option<Tensor>> {
-    where_(condition, cx.grad(), 0i64).map(Some)
-}
-
-/// The functor for bounds that may be numbers, tensors or absent.
-fn limits(call: &Call, low: &Operand, high: &Operand) -> Result<Choice> {
-    let is_tensor = |x: &Operand| x.as_tensor().is_some();
-    let f = match (low, high) {
-        (Operand::Scalar(_), Operand::Scalar(_)) => Functor::Clamp,
-        (Operand::Scalar(_), Operand::None) => Functor::ClampMin,
-        (Operand::None, Operand::Scalar(_)) => Functor::ClampMax,
-        (x, Operand::None) if is_tensor(x) => Functor::Maximum,
-        (Operand::None, x) if is_tensor(x) => Functor::Minimum,
-        _ => Functor::ClampBetween,
-    };
-    let numbers: smallvec::SmallVec<[Scalar; 2]> = [low, high]
-        .into_iter()
-        .filter_map(|x| match x {
-            Operand::Scalar(s) => Some(*s),
-            _ => None,
-        })
-        .collect();
-    let params = if f.arity() == 1 { &numbers[..] } else { &[] };
-    Choice::with(call, f, Promote::Arith, params)
-}
-
-/// The gradient of `x` between bounds; elements at a bound keep theirs.
-fn inside(cx: &VjpCx, low: &Operand, high: &Operand) -> Result<Option<Tensor>> {
-    let number = |bound: &Operand, absent: f64| match bound {
-        Operand::Scalar(s) => Some(*s),
-        Operand::None => Some(Scalar::Float(absent)),
-        Operand::Tensor(_) => None,
-    };
-    let x = cx.input(0)?;
-    if let (Some(low), Some(high)) = (number(low, f64::NEG_INFINITY), number(high, f64::INFINITY)) {
-        return clamp_backward(cx.grad(), x, low, high).map(Some);
+/// Extrema of nothing do not exist.
+fn check_not_empty(call: &Call) -> Result<()> {
+    let (x, name) = (call.tensor(0), call.op.name);
+    if x.numel() > 0 {
+        return Ok(());
     }
-    kept(
-        cx,
-        match (low, high) {
-            (low, Operand::None) => ge(x, low)?,
-            (Operand::None, high) => le(x, high)?,
-            (low, high) => logical_and(ge(&x, low)?, le(x, high)?)?,
-        },
-    )
+    if call.attrs.ints(0).is_empty() {
+        let wanted = format!(
+            "{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the \
+             reduction dim with the 'dim' argument."
+        );
+        // PyTorch's types differ too.
+        ensure!(name.starts_with("arg"), runtime, "{wanted}");
+        crate::bail!(index, "{wanted}");
+    }
+    for d in dims_of(call)? {
+        ensure!(
+            x.shape()[d] > 0,
+            index,
+            "{name}(): Expected reduction dim {d} to have non-zero size: the input has shape {}",
+            x.shape()
+        );
+    }
+    Ok(())
 }
 
-/// `input` within bounds.
-pub static CLAMP: OpDef = OpDef {
-    name: "clamp",
-    doc: "`input`, at least `min` and at most `max`: numbers or tensors, of which one may be left \
-          out; where `min > max`, the result is `max`. It has the promoted type. Elements at a \
-          bound keep their gradient; beyond it a bound that is a tensor gets it.\n\n\
-          >>> rg.clamp(rg.tensor([-2.0, 0.5, 3.0]), -1, 1)\n\
-          tensor([-1.0000,  0.5000,  1.0000])\n\
-          >>> rg.clamp(rg.tensor([1, 5]), max=rg.tensor([2, 3]))\n\
-          tensor([1, 3])",
-    sig: &["(input, min: Tensor|Scalar? = None, max: Tensor|Scalar? = None)"],
-    aliases: &["clip"],
-    kernel: Kernel::Choose(|call| {
-        let (low, high) = (&call.inputs[1], &call.inputs[2]);
+/// The gradient of an extremum: shared equally among the elements that reach it. Where the extremum
+/// is NaN, the elements that are NaN reach it.
+fn shared(cx: &VjpCx) -> Result<Option<Tensor>> {
+    let (x, y) = (cx.tensor(0)?, unreduce(cx, &cx.output(0)?)?);
+    let reached = logical_or(eq(&x, y)?, isnan(&x)?)?;
+    let n = sum_dims(&reached, cx.attrs.ints(0), true, None::<DType>)?;
+    where_(reached, div(unreduce(cx, cx.grad())?, n)?, 0i64).map(Some)
+}
+
+macro_rules! extrema {
+    ($( $(#[$doc:meta])* $NAME:ident $name:literal $f:ident $text:literal; )*) => { $(
+        $(#[$doc])*
+        pub static $NAME: OpDef = OpDef {
+            name: $name,
+            doc: $text,
+            sig: &["(input, dim: int[]? = None, keepdim: bool = False)"],
+            meta: |call| {
+                check_not_empty(call)?;
+                reduced(call, call.tensor(0).dtype())
+            },
+            kernel: Kernel::Compute(|cx| reduce_into(cx, Reduction::$f)),
+            grads: &[grad(IN(0) | OUT(0), shared)],
+            jvp: Jvp::DoubleVjp,
+            batch: Batch::Dims,
+            ..OpDef::BASE
+        };
+    )* };
+}
+
+extrema! {
+    /// Greatest element.
+    AMAX "amax" Max "The greatest element over `dim` (an int, a tuple, or all dimensions); NaN wins. \
+        Equal elements share the gradient.\n\n\
+        >>> rg.tensor([[1, 5], [3, 2]]).amax(1)\ntensor([5, 3])";
+    /// Least element.
+    AMIN "amin" Min "The least element over `dim` (an int, a tuple, or all dimensions); NaN wins. \
+        Equal elements share the gradient.\n\n\
+        >>> rg.tensor([[1, 5], [3, 2]]).amin(1)\ntensor([1, 2])";
+}
+
+/// `x` and its reduced form as kernels that work along one dimension want them.
+fn lane(x: &Tensor, out: &Tensor, dim: usize) -> (Layout, Layout) {
+    let from = if x.ndim() > 0 {
+        x.layout().clone()
+    } else {
+        Layout {
+            offset: x.layout().offset,
+            ..Layout::contiguous(Shape::from([1]))
+        }
+    };
+    let to = Layout {
+        offset: out.layout().offset,
+        ..Layout::contiguous(reduced_shape(&from.shape, &[dim], true))
+    };
+    (from, to)
+}
+
+macro_rules! positions {
+    ($( $(#[$doc:meta])* $NAME:ident $name:literal $f:ident $text:literal; )*) => { $(
+        $(#[$doc])*
+        pub static $NAME: OpDef = OpDef {
+            name: $name,
+            doc: $text,
+            sig: &["(input, dim: int? = None, keepdim: bool = False)"],
+            meta: |call| {
+                check_not_empty(call)?;
+                reduced(call, DType::I64)
+            },
+            kernel: Kernel::Compute(|cx| {
+                if cx.call.tensor(0).ndim() == 0 {
+                    return position_along(cx, Reduction::$f, 0, &cx.outs[0]);
+                }
+                reduce_into(cx, Reduction::$f)
+            }),
+            batch: Batch::Dims,
+            ..OpDef::BASE
+        };
+    )* };
+}
+
+positions! {
+    /// Position of the greatest element.
+    ARGMAX "argmax" ArgMax "The position of the first greatest element along `dim`, or in the \
+        flattened tensor; NaN is greater than all.\n\n\
+        >>> rg.tensor([3, 9, 2]).argmax()\ntensor(1)";
+    /// Position of the least element.
+    ARGMIN "argmin" ArgMin "The position of the first least element along `dim`, or in the flattened \
+        tensor; NaN is less than all.\n\n>>> rg.tensor([3, 9, 2]).argmin()\ntensor(2)";
+}
+
+fn position_along(cx: &KernelCx, f: Reduction, dim: usize, out: &Tensor) -> Result<()> {
+    let x = cx.call.tensor(0);
+    let (from, to) = lane(x, out, dim);
+    let (x, out) = (
+        View {
+            layout: &from,
+            ..x.as_view()
+        },
+        View {
+            layout: &to,
+            ..out.as_view()
+        },
+    );
+    cx.backend.reduce(f, out, x, &[dim]);
+    Ok(())
+}
+
+fn along_meta(call: &Call) -> Result<Specs> {
+    let x = call.tensor(0);
+    let dim = wrap_dim(call.attrs.int(0), x.ndim())?;
+    let shape = reduced_shape(x.shape(), &[dim], call.attrs.bool(1));
+    Ok(smallvec![
+        Spec {
+            shape: shape.clone(),
+            dtype: x.dtype()
+        },
+        Spec {
+            shape,
+            dtype: DType::I64
+        },
+    ])
+}
+
+/// The positions first, then what lies there.
+fn along_into(cx: &KernelCx, f: Reduction) -> Result<()> {
+    let (x, values, places) = (cx.call.tensor(0), &cx.outs[0], &cx.outs[1]);
+    let dim = wrap_dim(cx.int(0), x.ndim())?;
+    position_along(cx, f, dim, places)?;
+    let (from, to) = lane(x, places, dim);
+    let view = |t, layout| View {
+        layout,
+        ..Tensor::as_view(t)
+    };
+    cx.backend
+        .gather(view(values, &to), view(x, &from), dim, view(places, &to))
+}
+
+/// Positions along the dimension in argument 0, with that dimension put back as size 1.
+fn kept(cx_ndim: usize, dim: i64, keepdim: bool, t: &Tensor) -> Result<Tensor> {
+    if keepdim || cx_ndim == 0 {
+        Ok(t.clone())
+    } else {
+        unsqueeze(t, wrap_dim(dim, cx_ndim)?)
+    }
+}
+
+/// The gradient of elements looked up along the dimension in argument 0 (`keepdim` is argument 1):
+/// each goes to the place in output 1 that it came from.
+pub(super) fn put_back(cx: &VjpCx) -> Result<Option<Tensor>> {
+    let Some(g) = &cx.grads[0] else {
+        return Ok(None);
+    };
+    let (ndim, dim, keepdim) = (cx.shape(0).len(), cx.attrs.int(0), cx.attrs.bool(1));
+    let zeros = Tensor::zeros(cx.shape(0).clone(), g.dtype(), g.device())?;
+    let places = kept(ndim, dim, keepdim, &cx.output(1)?)?;
+    scatter(zeros, places, kept(ndim, dim, keepdim, g)?, dim).map(Some)
+}
+
+/// The tangent of elements looked up along the dimension in argument 0.
+pub(super) const LOOKED_UP: Jvp = Jvp::Rule(|cx| {
+    let Some(t) = &cx.tangents[0] else {
+        return Ok(smallvec![None, None]);
+    };
+    let (dim, keepdim) = (cx.call.attrs.int(0), cx.call.attrs.bool(1));
+    let places = kept(t.ndim(), dim, keepdim, &raw(&cx.outs[1]))?;
+    let picked = gather(t, places, dim)?;
+    Ok(smallvec![
+        Some(super::reshape(&picked, cx.outs[0].shape())?),
+        None
+    ])
+});
+
+macro_rules! max_and_min {
+    ($( $(#[$doc:meta])* $NAME:ident $ALONG:ident $name:literal $along:literal $arg:ident $all:ident $maximum:ident $text:literal; )*) => { $(
+        $(#[$doc])*
+        pub static $NAME: OpDef = OpDef {
+            name: $name,
+            doc: $text,
+            sig: &[
+                "(input)",
+                "(input, other)",
+                "(input, dim: int, keepdim: bool = False)",
+            ],
+            returns: Returns::Named(&["values", "indices"]),
+            kernel: Kernel::Composite(|call| -> Result<Outputs> {
+                let x = call.tensor(0);
+                if call.overload == 1 {
+                    return Ok(smallvec![super::$maximum(x, call.tensor(1))?]);
+                }
+                if call.overload == 2 {
+                    wrap_dim(call.attrs.int(0), x.ndim())?;
+                    check_not_empty(call)?;
+                    return dispatch::run(&$ALONG, call.inputs, call.attrs);
+                }
+                check_not_empty(&Call { attrs: &[crate::base::Attr::None].into_iter().collect(), ..*call })?;
+                Ok(smallvec![$all(x, None::<i64>, false)?])
+            }),
+            ..OpDef::COMPOSITE
+        };
+
+        /// The extremum along one dimension, and its position.
+        pub static $ALONG: OpDef = OpDef {
+            name: $along,
+            doc: "The extremum along `dim`, and its position.",
+            sig: &["(input, dim: int, keepdim: bool)"],
+            forms: Forms::HIDDEN,
+            returns: Returns::Tuple,
+            meta: along_meta,
+            kernel: Kernel::Compute(|cx| along_into(cx, Reduction::$arg)),
+            grads: &[grad(OUT(1), put_back)],
+            jvp: LOOKED_UP,
+            batch: Batch::Dims,
+            ..OpDef::BASE
+        };
+    )* };
+}
+
+max_and_min! {
+    /// Greatest element.
+    MAX MAX_ALONG "max" "max_along" ArgMax amax maximum "The greatest of all elements; with `dim`, the \
+        greatest along it and the position of the first such element, as a named tuple; with `other`, \
+        the greater of two elementwise. NaN wins. Over all elements, equal ones share the gradient; \
+        along `dim` it goes to the element at that position.\n\n\
+        >>> rg.tensor([[1, 5], [3, 2]]).max()\ntensor(5)";
+    /// Least element.
+    MIN MIN_ALONG "min" "min_along" ArgMin amin minimum "The least of all elements; with `dim`, the least \
+        along it and the position of the first such element, as a named tuple; with `other`, the lesser \
+        of two elementwise. NaN wins. Over all elements, equal ones share the gradient; along `dim` it \
+        goes to the element at that position.\n\n\
+        >>> rg.tensor([[1, 5], [3, 2]]).min()\ntensor(1)";
+}
+
+/// Both extrema.
+pub static AMINMAX: OpDef = OpDef {
+    name: "aminmax",
+    doc: "The least and the greatest element along `dim`, or of all, as a named tuple. Equal elements \
+          share the gradient.",
+    sig: &["(input, *, dim: int? = None, keepdim: bool = False)"],
+    returns: Returns::Named(&["min", "max"]),
+    kernel: Kernel::Composite(|call| {
+        let (x, dim, keepdim) = (call.tensor(0), call.attrs.int_opt(0), call.attrs.bool(1));
         ensure!(
-            low.is_some() || high.is_some(),
+            x.numel() > 0 || dim.is_some(),
             runtime,
-            "torch.clamp: At least one of 'min' or 'max' must not be None"
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
         );
-        limits(call, low, high)
+        check_not_empty(call)?;
+        Ok(smallvec![amin(x, dim, keepdim)?, amax(x, dim, keepdim)?])
     }),
-    grads: &[
-        grad(IN(0) | IN(1) | IN(2), |cx| {
-            inside(cx, &cx.input(1)?, &cx.input(2)?)
-        }),
-        grad(IN(0) | IN(1) | IN(2), |cx| {
-            let low = cx.input(1)?;
-            let below = lt(cx.input(0)?, &low)?;
-            match cx.input(2)? {
-                Operand::None => kept(cx, below),
-                high => kept(cx, logical_and(below, lt(low, high)?)?),
-            }
-        }),
-        grad(IN(0) | IN(1) | IN(2), |cx| {
-            let high = cx.input(2)?;
-            let above = gt(cx.input(0)?, &high)?;
-            match cx.input(1)? {
-                Operand::None => kept(cx, above),
-                low => kept(cx, logical_or(above, gt(low, high)?)?),
-            }
-        }),
-    ],
-    ..OpDef::MAP
-};
-
-/// `input`, at least `min`.
-pub static CLAMP_MIN: OpDef = OpDef {
-    name: "clamp_min",
-    doc: "`input`, at least `min`: see `clamp`.\n\n\
-          >>> rg.clamp_min(rg.tensor([-2.0, 3.0]), 0)\n\
-          tensor([0., 3.])",
-    sig: &["(input, min: Tensor|Scalar)"],
-    kernel: Kernel::Choose(|call| limits(call, &call.inputs[1], &Operand::None)),
-    grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            inside(cx, &cx.input(1)?, &Operand::None)
-        }),
-        grad(IN(0) | IN(1), |cx| {
-            kept(cx, lt(cx.input(0)?, cx.input(1)?)?)
-        }),
-    ],
-    ..OpDef::MAP
-};
-
-/// `input`, at most `max`.
-pub static CLAMP_MAX: OpDef = OpDef {
-    name: "clamp_max",
-    doc: "`input`, at most `max`: see `clamp`.\n\n\
-          >>> rg.clamp_max(rg.tensor([-2.0, 3.0]), 0)\n\
-          tensor([-2.,  0.])",
-    sig: &["(input, max: Tensor|Scalar)"],
-    kernel: Kernel::Choose(|call| limits(call, &Operand::None, &call.inputs[1])),
-    grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            inside(cx, &Operand::None, &cx.input(1)?)
-        }),
-        grad(IN(0) | IN(1), |cx| {
-            kept(cx, gt(cx.input(0)?, cx.input(1)?)?)
-        }),
-    ],
-    ..OpDef::MAP
-};
-
-/// The backward step of [`MAXIMUM`], and of [`MINIMUM`] with its operands swapped.
-pub static MAXIMUM_BACKWARD: OpDef = OpDef {
-    name: "maximum_backward",
-    doc: "`grad` where `input > other` (or either is NaN), half of it where they are equal.",
-    sig: &["(grad, input, other)"],
-    forms: Forms::HIDDEN,
-    kernel: Kernel::Map {
-        f: Functor::MaximumBackward,
-        promote: Promote::Arith,
-    },
-    grads: &[
-        grad(IN(1) | IN(2), |cx| {
-            maximum_backward(cx.grad(), cx.input(1)?, cx.input(2)?).map(Some)
-        }),
-        grad(NOTHING, |_| Ok(None)),
-    ],
-    ..OpDef::MAP
-};
-
-/// The backward step of [`CLAMP`] with numbers.
-pub static CLAMP_BACKWARD: OpDef = OpDef {
-    name: "clamp_backward",
-    doc: "`grad` where `input` is within the bounds, ends included, else 0.",
-    sig: &["(grad, input, min: Scalar, max: Scalar)"],
-    forms: Forms::HIDDEN,
-    kernel: Kernel::Map {
-        f: Functor::ClampBackward,
-        promote: Promote::Arith,
-    },
-    grads: &[
-        grad(IN(1), |cx| {
-            let (low, high) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
-            clamp_backward(cx.grad(), cx.input(1)?, low, high).map(Some)
-        }),
-        grad(NOTHING, |_| Ok(None)),
-    ],
-    ..OpDef::MAP
+    ..OpDef::COMPOSITE
 };

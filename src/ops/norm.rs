@@ -1,7 +1,9 @@
 //! Normalisation.
 
 use super::def::{Batch, Cost, Forms, IN, Jvp, Kernel, NOTHING, OUT, OpDef, Spec, grad};
-use super::{add, expand, mean_dims, mul, reshape, sub};
+use super::meta::{broadcast, result_type};
+use super::{add, cast, clamp_min, div, expand, mean_dims, mul, norm, reshape, sub, sum_dims};
+use crate::base::shape::wrap_dim;
 use crate::base::{DType, Result, Shape};
 use crate::ensure;
 use crate::tape::VjpCx;
@@ -9,7 +11,12 @@ use crate::tensor::{Operand, Tensor};
 use smallvec::smallvec;
 
 /// This family.
-pub(super) static OPS: &[&OpDef] = &[&LAYER_NORM, &LAYER_NORM_FULL];
+pub(super) static OPS: &[&OpDef] = &[
+    &LAYER_NORM,
+    &LAYER_NORM_FULL,
+    &COSINE_SIMILARITY,
+    &NORMALIZE,
+];
 
 /// Layer normalisation.
 pub static LAYER_NORM: OpDef = OpDef {
@@ -179,3 +186,53 @@ fn input_grad(cx: &VjpCx) -> Result<Tensor> {
         Ok,
     )
 }
+
+/// Cosine similarity.
+pub static COSINE_SIMILARITY: OpDef = OpDef {
+    name: "cosine_similarity",
+    doc: "The inner product along `dim` over the product of the norms, each at least `eps`.",
+    sig: &["(x1, x2, dim: int = 1, eps: float = 1e-08)"],
+    forms: Forms {
+        function: true,
+        ..Forms::NN
+    },
+    kernel: Kernel::Composite(|call| {
+        let dtype = result_type(call.inputs);
+        ensure!(
+            dtype.is_float(),
+            runtime,
+            "expected common dtype to be floating point, yet common dtype is {}",
+            dtype.scalar_type_name()
+        );
+        let shape = broadcast(call.inputs)?;
+        let both = |i| expand(&cast(call.tensor(i), dtype)?, &shape);
+        let (x, y) = (both(0)?, both(1)?);
+        let (dim, eps) = (
+            wrap_dim(call.attrs.int(0), x.ndim())? as i64,
+            call.attrs.float(1),
+        );
+        let unit =
+            |t: &Tensor| -> Result<Tensor> { div(t, clamp_min(norm(t, 2.0, &[dim], true)?, eps)?) };
+        Ok(smallvec![sum_dims(
+            mul(unit(&x)?, unit(&y)?)?,
+            dim,
+            false,
+            None::<DType>
+        )?])
+    }),
+    ..OpDef::COMPOSITE
+};
+
+/// Division by the norm.
+pub static NORMALIZE: OpDef = OpDef {
+    name: "normalize",
+    doc: "`input` over its `p`-norm along `dim`, which is at least `eps`.",
+    sig: &["(input, p: float = 2.0, dim: int[] = (1), eps: float = 1e-12)"],
+    forms: Forms::NN,
+    kernel: Kernel::Composite(|call| {
+        let x = call.tensor(0);
+        let length = norm(x, call.attrs.float(0), call.attrs.ints(1), true)?;
+        Ok(smallvec![div(x, clamp_min(length, call.attrs.float(2))?)?])
+    }),
+    ..OpDef::COMPOSITE
+};

@@ -1,7 +1,8 @@
 //! The softmax family.
 
 use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Specs, grad, spec};
-use super::{cast, exp, mul, neg, sub, sum_dims};
+use super::reduce::{copy_into, raw, reduced, unreduce};
+use super::{add, amax, cast, eq, exp, isinf, log, mul, neg, sub, sum_dims, where_};
 use crate::base::dtype::default_dtype;
 use crate::base::shape::wrap_dim;
 use crate::base::{DType, Layout, Result, Shape};
@@ -19,6 +20,7 @@ pub(super) static OPS: &[&OpDef] = &[
     &SOFTMAX_BACKWARD,
     &LOG_SOFTMAX_EXACT,
     &LOG_SOFTMAX_BACKWARD,
+    &LOGSUMEXP,
 ];
 
 functions! {
@@ -30,19 +32,19 @@ functions! {
     softmax_backward(g, y; dim) = SOFTMAX_BACKWARD;
     /// The backward step of log-softmax.
     log_softmax_backward(g, y; dim) = LOG_SOFTMAX_BACKWARD;
+    /// `log(sum(exp(x)))` over dimensions.
+    logsumexp(x; dim, keepdim) = LOGSUMEXP;
 }
 
 fn converted(call: &Call, f: impl Fn(&Tensor, i64) -> Result<Tensor>) -> Result<Outputs> {
     let x = call.tensor(0);
-    let dtype = call.attrs.dtype(1).unwrap_or(if x.dtype().is_float() {
-        x.dtype()
-    } else {
-        default_dtype()
-    });
+    let dtype = call.attrs.dtype(1).unwrap_or(x.dtype());
     ensure!(
         dtype.is_float(),
-        runtime,
-        "softmax: the result is floating point, not {dtype}"
+        not_implemented,
+        "\"softmax_lastdim_kernel_impl\" not implemented for '{}': cast the input, or pass a floating \
+         point dtype=",
+        dtype.scalar_type_name()
     );
     Ok(smallvec![f(&cast(x, dtype)?, call.attrs.int(0))?])
 }
@@ -177,3 +179,41 @@ fused! {
             neg(mul(u, mul(exp(y)?, total)?)?).map(Some)
         };
 }
+
+/// `log(sum(exp))`.
+pub static LOGSUMEXP: OpDef = OpDef {
+    name: "logsumexp",
+    doc: "`log(sum(exp(input)))` over `dim` (an int or a tuple), without overflow; of integers in the \
+          default float type. Where all elements are -inf, so is the result, and the gradient is 0.\n\n\
+          >>> rg.zeros(1, 4).logsumexp(1)\ntensor([1.3863])",
+    sig: &["(input, dim: int[], keepdim: bool = False)"],
+    meta: |call| {
+        let x = call.tensor(0).dtype();
+        reduced(call, if x.is_float() { x } else { default_dtype() })
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (x, dim) = (raw(cx.call.tensor(0)), cx.ints(0));
+        let x = cast(&x, cx.outs[0].dtype().compute())?;
+        // Shifted by the greatest element, unless that is infinite or there is none.
+        let top = if x.numel() == 0 {
+            Tensor::zeros(cx.outs[0].shape().clone(), x.dtype(), x.device())?
+        } else {
+            let top = amax(&x, dim, true)?;
+            where_(isinf(&top)?, 0i64, top)?
+        };
+        let shifted = if x.numel() == 0 { x } else { sub(x, &top)? };
+        let keep = top.ndim() == shifted.ndim();
+        let total = sum_dims(exp(shifted)?, dim, keep, None::<DType>)?;
+        copy_into(cx, 0, &add(log(total)?, top)?);
+        Ok(())
+    }),
+    // d y = sum(exp(x - y) dx). Where y is -inf, so is x, and nothing moves y.
+    grads: &[grad(IN(0) | OUT(0), |cx| {
+        let y = unreduce(cx, &cx.output(0)?)?;
+        let y = where_(eq(&y, f64::NEG_INFINITY)?, 0i64, y)?;
+        mul(unreduce(cx, cx.grad())?, exp(sub(cx.tensor(0)?, y)?)?).map(Some)
+    })],
+    jvp: Jvp::DoubleVjp,
+    batch: Batch::Dims,
+    ..OpDef::BASE
+};

@@ -19,8 +19,10 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::condition::OPS,
     super::copy::OPS,
     super::create::OPS,
+    super::cross_entropy::OPS,
     super::extrema::OPS,
     super::index::OPS,
+    super::limits::OPS,
     super::logical::OPS,
     super::loss::OPS,
     super::matmul::OPS,
@@ -33,6 +35,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::shape::OPS,
     super::softmax::OPS,
     super::sort::OPS,
+    super::statistics::OPS,
     super::unary::OPS,
     super::view::OPS,
 ];
