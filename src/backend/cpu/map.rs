@@ -7,12 +7,16 @@
 
 use super::super::functor::Block;
 use super::super::{Functor, Input, View};
-use super::walk::{MOST, Walk, address};
+use super::isa::versions;
+use super::walk::{Cursor, Dense, MOST, Place, Walk, address};
 use crate::base::{DType, Layout, Scalar};
 use crate::with_dtype;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use smallvec::SmallVec;
+use std::mem::MaybeUninit;
+
+#[cfg(test)]
+mod tests;
 
 /// Elements in a block: 4 KiB of `f64`, so that four blocks stay in the first cache.
 const BLOCK: usize = 512;
@@ -53,18 +57,21 @@ pub(super) trait Cast<S> {
 }
 
 macro_rules! cast_as {
-    ($c:ty: $($s:ty),*) => { $(
+    ($c:ty, through $through:ty: $($s:ty),*) => { $(
         impl Cast<$s> for $c {
             #[inline(always)]
             fn load(s: $s) -> Self { s as $c }
             #[inline(always)]
-            fn store(self) -> $s { self as $s }
+            fn store(self) -> $s { self as $through as $s }
         }
     )* };
 }
-cast_as!(f32: u8, i8, i16, i32, i64, f32, f64);
-cast_as!(f64: u8, i8, i16, i32, i64, f32, f64);
-cast_as!(i64: u8, i8, i16, i32, i64, f32, f64);
+cast_as!(f32, through f32: i32, i64, f32, f64);
+cast_as!(f64, through f64: i32, i64, f32, f64);
+// Small integers wrap, as in PyTorch and as those made from scalars do; wide ones saturate.
+cast_as!(f32, through i32: u8, i8, i16);
+cast_as!(f64, through i32: u8, i8, i16);
+cast_as!(i64, through i64: u8, i8, i16, i32, i64, f32, f64);
 
 macro_rules! cast_rest {
     ($c:ty, $zero:expr, $one:expr) => {
@@ -121,133 +128,231 @@ fn run<C: ComputeType + AllCasts>(f: Functor, params: &[Scalar], out: View, ins:
         )
     };
     let n = out.numel();
-    if n == 0 {
-        return;
+    if n > 0 && !as_they_lie(block, params, &out, n, ins) {
+        by_blocks(block, params, out, n, ins);
     }
-    let is_dense = |v: &View| v.layout.is_contiguous();
-    let views = || {
-        ins.iter().filter_map(|i| {
-            if let Input::View(v) = i {
-                Some(v)
-            } else {
-                None
+}
+
+/// Whether the elements lie one after the other; there is at least one.
+#[inline(always)]
+fn is_dense(layout: &Layout) -> bool {
+    let mut step = 1;
+    for (&n, &s) in layout.shape.iter().zip(layout.strides.iter()).rev() {
+        if n != 1 {
+            if s != step {
+                return false;
             }
-        })
-    };
-    let mut scalars: Vec<[C; BLOCK]> = Vec::new();
-    let mut small: [[C; 16]; MOST] = [[C::default(); 16]; MOST];
-    let length = n.min(BLOCK);
-    for (i, input) in ins.iter().enumerate() {
-        if let Input::Scalar(s) = input {
-            if length <= 16 {
-                small[i] = [C::of(*s); 16];
-            } else {
-                if scalars.is_empty() {
-                    scalars.resize(ins.len(), [C::default(); BLOCK]);
+            step *= n;
+        }
+    }
+    true
+}
+
+/// Whether two ranges of bytes, given by their first addresses and lengths, have a byte in common.
+/// NOTE [Same memory]: storages are not compared, because two of them may name the same foreign
+/// memory.
+#[inline(always)]
+fn meet(a: (usize, usize), b: (usize, usize)) -> bool {
+    a.0 < b.0 + b.1 && b.0 < a.0 + a.1
+}
+
+/// The bytes from a view's first element to its last; it has at least one.
+fn span(v: &View) -> (usize, usize) {
+    let (first, size) = (v.layout.offset, v.dtype.size());
+    let start = v.storage.as_ptr() as usize + first * size;
+    (start, (v.layout.end() - first) * size)
+}
+
+/// Inputs of up to so many elements are copied rather than refused by [`as_they_lie`].
+const FEW: usize = 32;
+
+/// The quick way, where every view is dense and of the compute type: one call of the functor's
+/// loop. `false` if that cannot be, and then nothing has been done.
+#[inline]
+fn as_they_lie<C: ComputeType>(
+    block: Block<C>,
+    params: &[Scalar],
+    out: &View,
+    n: usize,
+    ins: &[Input],
+) -> bool {
+    let mut slices: [&[C]; MOST - 1] = [&[]; MOST - 1];
+    if out.dtype != C::DTYPE || !is_dense(out.layout) || ins.len() > slices.len() {
+        return false;
+    }
+    let mut copies = [const { MaybeUninit::<[C; FEW]>::uninit() }; MOST - 1];
+    let target = address::<C>(out, out.layout.offset);
+    let bytes = n * size_of::<C>();
+    for ((slot, input), copy) in slices.iter_mut().zip(ins).zip(&mut copies) {
+        let copy = copy.as_mut_ptr().cast::<C>();
+        let source = match input {
+            Input::View(v) if v.dtype == C::DTYPE && is_dense(v.layout) => {
+                let from = address::<C>(v, v.layout.offset);
+                if !meet((target as usize, bytes), (from as usize, bytes)) {
+                    from
+                } else if n <= FEW {
+                    // SAFETY: NOTE [Views in bounds]: `n` elements of type `C` lie at `from`, and
+                    // the copy has room for them.
+                    unsafe { copy.copy_from_nonoverlapping(from, n) };
+                    copy
+                } else {
+                    return false;
                 }
-                scalars[i] = [C::of(*s); BLOCK];
             }
+            Input::Scalar(s) if n <= FEW => {
+                let x = C::of(*s);
+                // SAFETY: the copy has room for `n` elements.
+                (0..n).for_each(|i| unsafe { copy.add(i).write(x) });
+                copy
+            }
+            _ => return false,
+        };
+        // SAFETY: `n` elements lie at `source`: in a dense view (NOTE [Views in bounds]) that is
+        // apart from the output, all that is written below, or in the copy.
+        *slot = unsafe { std::slice::from_raw_parts(source, n) };
+    }
+    // SAFETY: NOTE [Views in bounds]: the output is dense; no slice refers to its elements. The
+    // functor writes before it reads, and `C` has no invalid bit patterns.
+    let result = unsafe { std::slice::from_raw_parts_mut(target, n) };
+    block(result, &slices[..ins.len()], params);
+    true
+}
+
+/// The general way: inputs that do not lie as the functor's loop needs them are loaded, block by
+/// block, and so are those that the output overwrites.
+#[inline(never)]
+fn by_blocks<C: ComputeType + AllCasts>(
+    block: Block<C>,
+    params: &[Scalar],
+    out: View,
+    n: usize,
+    ins: &[Input],
+) {
+    assert!(ins.len() < MOST, "a functor of {} inputs", ins.len());
+    let mut start = [0; MOST];
+    let mut layouts = [out.layout; MOST];
+    let mut dense = is_dense(out.layout);
+    start[0] = out.layout.offset;
+    for (i, input) in ins.iter().enumerate() {
+        // Scalars walk along as if they were the output.
+        if let Input::View(v) = input {
+            start[i + 1] = v.layout.offset;
+            layouts[i + 1] = v.layout;
+            dense &= is_dense(v.layout);
         }
     }
-    let constant = |i: usize| -> *const C {
-        if length <= 16 {
-            small[i].as_ptr()
-        } else {
-            scalars[i].as_ptr()
-        }
-    };
-    let may_alias = views().any(|v| v.storage.same(out.storage));
     let step = Step {
         block,
         params,
         out,
         ins,
-        may_alias,
     };
-    if is_dense(&out) && views().all(is_dense) {
-        let mut at = [0; MOST];
-        let mut stride = [0; MOST];
-        at[0] = out.layout.offset;
-        stride[0] = 1;
-        for (i, input) in ins.iter().enumerate() {
-            if let Input::View(v) = input {
-                at[i + 1] = v.layout.offset;
-                stride[i + 1] = 1;
-            }
-        }
-        step.run(n, at, stride, &constant);
-        return;
+    if dense {
+        return step.run(n, &mut start.map(Dense));
     }
-    // Scalars walk along as if they were the output.
-    let mut layouts: SmallVec<[&Layout; MOST]> = smallvec::smallvec![out.layout];
-    for input in ins {
-        layouts.push(match input {
-            Input::View(v) => v.layout,
-            Input::Scalar(_) => out.layout,
-        });
+    let axes = Walk::new(&layouts[..=ins.len()]).axes();
+    let mut cursors = [const { Cursor::ONE }; MOST];
+    for (v, cursor) in cursors.iter_mut().enumerate().take(ins.len() + 1) {
+        *cursor = Cursor::new(&axes, v, start[v]);
     }
-    let walk = Walk::new(&layouts);
-    walk.for_each(|at| step.run(walk.run, at, walk.stride, &constant));
+    step.run(n, &mut cursors);
 }
 
-/// What every run of one call shares.
+/// What the blocks of one call share.
 struct Step<'a, C> {
     block: Block<C>,
     params: &'a [Scalar],
     out: View<'a>,
     ins: &'a [Input<'a>],
-    may_alias: bool,
 }
 
+/// Rows at least this long are passed to the functor as they lie; shorter ones are gathered into
+/// blocks.
+const ROW: usize = 64;
+
 impl<C: ComputeType + AllCasts> Step<'_, C> {
-    /// Computes one run of `n` elements; `at[0]` and `stride[0]` are the output's.
-    fn run(
-        &self,
-        n: usize,
-        at: [usize; MOST],
-        stride: [usize; MOST],
-        constant: &dyn Fn(usize) -> *const C,
-    ) {
-        let mut buffers = [const { std::mem::MaybeUninit::<[C; BLOCK]>::uninit() }; MOST];
-        let direct_out = self.out.dtype == C::DTYPE && stride[0] == 1 && !self.may_alias;
+    /// Computes `n` elements. The first place is the output's.
+    fn run<P: Place>(&self, n: usize, [to, from @ ..]: &mut [P; MOST]) {
+        let mut buffers = [const { MaybeUninit::<[C; BLOCK]>::uninit() }; MOST];
+        let [out_buffer, in_buffers @ ..] = &mut buffers;
+        let in_buffers = in_buffers.each_mut().map(|b| b.as_mut_ptr().cast::<C>());
+        let typed_out = self.out.dtype == C::DTYPE;
+        // Inputs that may be read where they lie.
+        let mut typed_in = [false; MOST - 1];
+        for (i, input) in self.ins.iter().enumerate() {
+            match input {
+                Input::View(v) => {
+                    typed_in[i] =
+                        v.dtype == C::DTYPE && !(typed_out && meet(span(v), span(&self.out)));
+                }
+                Input::Scalar(s) => {
+                    let x = C::of(*s);
+                    let length = n.min(BLOCK);
+                    // SAFETY: the buffer has room for a block.
+                    (0..length).for_each(|j| unsafe { in_buffers[i].add(j).write(x) });
+                }
+            }
+        }
         let mut done = 0;
         while done < n {
-            let m = (n - done).min(BLOCK);
-            let [out_buffer, in_buffers @ ..] = &mut buffers;
+            let mut m = (n - done).min(BLOCK);
+            let mut shorten = |lead: usize| {
+                if lead >= ROW {
+                    m = m.min(lead);
+                }
+            };
+            if typed_out {
+                shorten(to.lead());
+            }
+            for (i, place) in from.iter().enumerate().take(self.ins.len()) {
+                if typed_in[i] {
+                    shorten(place.lead());
+                }
+            }
             let mut slices: [&[C]; MOST - 1] = [&[]; MOST - 1];
-            for (i, (input, buffer)) in self.ins.iter().zip(in_buffers).enumerate() {
-                let source: *const C = match input {
-                    Input::Scalar(_) => constant(i),
+            for (i, input) in self.ins.iter().enumerate() {
+                let source = match input {
+                    Input::Scalar(_) => in_buffers[i].cast_const(),
+                    Input::View(v) if typed_in[i] && from[i].lead() >= m => {
+                        let source = address::<C>(v, from[i].at());
+                        from[i].take(m, |_, _, _| {});
+                        source
+                    }
                     Input::View(v) => {
-                        let (start, step) = (at[i + 1] + done * stride[i + 1], stride[i + 1]);
-                        if v.dtype == C::DTYPE && step == 1 {
-                            address::<C>(v, start)
-                        } else {
-                            // SAFETY: NOTE [Views in bounds]; the buffer has room for `m`.
-                            unsafe { load(v, start, step, m, buffer.as_mut_ptr().cast::<C>()) };
-                            buffer.as_ptr().cast()
-                        }
+                        let mut filled = in_buffers[i];
+                        from[i].take(m, |at, stride, n| {
+                            // SAFETY: NOTE [Views in bounds]; the runs have `m` elements together,
+                            // for which the buffer has room.
+                            unsafe { load(v, at, stride, n, filled) };
+                            filled = filled.wrapping_add(n);
+                        });
+                        in_buffers[i].cast_const()
                     }
                 };
-                // SAFETY: `m` elements lie at `source`: dense in the view, in the filled part of the
-                // buffer, or in the block of constants.
+                // SAFETY: `m` elements lie at `source`: one after the other in a view that is apart
+                // from what is written below, or in the filled part of the buffer.
                 slices[i] = unsafe { std::slice::from_raw_parts(source, m) };
             }
-            let start = at[0] + done * stride[0];
-            let target = if direct_out {
-                address::<C>(&self.out, start)
+            let direct = typed_out && to.lead() >= m;
+            let target = if direct {
+                address::<C>(&self.out, to.at())
             } else {
                 out_buffer.as_mut_ptr().cast()
             };
-            // SAFETY: room for `m` elements; nothing else refers to it, since the output shares no
-            // storage with the inputs when it is written directly. The functor writes before it
-            // reads, and `C` has no invalid bit patterns.
+            // SAFETY: room for `m` elements; nothing else refers to it, since inputs that share
+            // memory with an output of type `C` were loaded. The functor writes before it reads,
+            // and `C` has no invalid bit patterns.
             let result = unsafe { std::slice::from_raw_parts_mut(target, m) };
             (self.block)(result, &slices[..self.ins.len()], self.params);
-            if !direct_out {
-                // SAFETY: NOTE [Views in bounds]; the block holds `m` results.
-                unsafe { store(&self.out, start, stride[0], m, target) };
-            }
+            let mut left = target.cast_const();
+            to.take(m, |at, stride, n| {
+                if !direct {
+                    // SAFETY: NOTE [Views in bounds]; the runs have `m` elements together, and the
+                    // block holds as many results.
+                    unsafe { store(&self.out, at, stride, n, left) };
+                    left = left.wrapping_add(n);
+                }
+            });
             done += m;
         }
     }
@@ -274,7 +379,7 @@ impl AllCasts for i64 {}
 /// Loads `n` elements, cast, into `to`.
 ///
 /// # Safety
-/// The elements lie within the view's storage; `to` has room.
+/// The elements lie within the view's storage; `to` has room for them elsewhere.
 pub(super) unsafe fn load<C: ComputeType + AllCasts>(
     v: &View,
     start: usize,
@@ -310,18 +415,22 @@ pub(super) unsafe fn load<C: ComputeType + AllCasts>(
                 // SAFETY: the caller's promise.
                 let x = C::load(unsafe { *from });
                 // SAFETY: `to` has room for `n`.
-                unsafe { std::slice::from_raw_parts_mut(to, n) }.fill(x);
+                (0..n).for_each(|i| unsafe { to.add(i).write(x) });
             }
             1 => {
-                for i in 0..n {
-                    // SAFETY: the caller's promise.
-                    unsafe { *to.add(i) = C::load(*from.add(i)) };
-                }
+                // SAFETY: the caller's promise; `to` has room for `n` and is a block of its own.
+                let (from, to) = unsafe {
+                    (
+                        std::slice::from_raw_parts(from, n),
+                        std::slice::from_raw_parts_mut(to.cast(), n),
+                    )
+                };
+                load_dense::<S, C>(from, to);
             }
             _ => {
                 for i in 0..n {
                     // SAFETY: the caller's promise.
-                    unsafe { *to.add(i) = C::load(*from.add(i * stride)) };
+                    unsafe { to.add(i).write(C::load(*from.add(i * stride))) };
                 }
             }
         }
@@ -331,7 +440,7 @@ pub(super) unsafe fn load<C: ComputeType + AllCasts>(
 /// Stores `n` elements, cast, from `from`.
 ///
 /// # Safety
-/// The elements lie within the view's storage; `from` holds `n`.
+/// The elements lie within the view's storage; `from` holds `n` elsewhere.
 pub(super) unsafe fn store<C: ComputeType + AllCasts>(
     v: &View,
     start: usize,
@@ -353,59 +462,93 @@ pub(super) unsafe fn store<C: ComputeType + AllCasts>(
     with_dtype!(v.dtype, S => {
         let to = address::<S>(v, start);
         if stride == 1 {
-            for i in 0..n {
-                // SAFETY: the caller's promise.
-                unsafe { *to.add(i) = (*from.add(i)).store() };
-            }
+            // SAFETY: the caller's promise; `from` is a block of its own.
+            let (from, to) = unsafe {
+                (
+                    std::slice::from_raw_parts(from, n),
+                    std::slice::from_raw_parts_mut(to.cast(), n),
+                )
+            };
+            store_dense::<S, C>(from, to);
         } else {
             for i in 0..n {
                 // SAFETY: the caller's promise.
-                unsafe { *to.add(i * stride) = (*from.add(i)).store() };
+                unsafe { to.add(i * stride).write((*from.add(i)).store()) };
             }
         }
     });
 }
 
+versions! {
+    /// Loads elements that lie one after the other.
+    fn load_dense<S: Copy, C: Cast<S>>(from: &[S], to: &mut [MaybeUninit<C>]) = load_dense_body;
+    /// Stores elements one after the other.
+    fn store_dense<S: Copy, C: Stores<S>>(from: &[C], to: &mut [MaybeUninit<S>])
+        = store_dense_body;
+}
+
+/// A computed type that can be copied out of a block and stored.
+trait Stores<S>: Cast<S> + Copy {}
+impl<S, C: Cast<S> + Copy> Stores<S> for C {}
+
+#[inline(always)]
+fn load_dense_body<S: Copy, C: Cast<S>>(from: &[S], to: &mut [MaybeUninit<C>]) {
+    for (to, &x) in to.iter_mut().zip(from) {
+        to.write(C::load(x));
+    }
+}
+
+#[inline(always)]
+fn store_dense_body<S: Copy, C: Stores<S>>(from: &[C], to: &mut [MaybeUninit<S>]) {
+    for (to, &x) in to.iter_mut().zip(from) {
+        to.write(x.store());
+    }
+}
+
+/// See [`super::super::Backend::fill`].
+pub(super) fn fill(out: View, value: Scalar) {
+    // A bool is made from the number itself: 0.5 is true, but 0 as an integer.
+    let value = match out.dtype {
+        DType::Bool => Scalar::Bool(value.as_bool()),
+        _ => value,
+    };
+    map(
+        Functor::Copy,
+        &[],
+        out.dtype.compute(),
+        out,
+        &[Input::Scalar(value)],
+    );
+}
+
 /// See [`super::super::Backend::iota`].
 pub(super) fn iota(out: View, start: Scalar, step: Scalar) {
-    let integers = matches!(
-        (start, step),
-        (
-            Scalar::Int(_) | Scalar::Bool(_),
-            Scalar::Int(_) | Scalar::Bool(_)
-        )
-    );
-    let mut first = 0usize;
-    let n = out.numel();
-    let flat = Layout::contiguous(crate::base::Shape::from([n]));
-    debug_assert!(out.layout.is_contiguous());
-    let dense = View {
-        layout: &Layout {
-            offset: out.layout.offset,
-            ..flat
-        },
-        ..out
-    };
-    while first < n {
-        let m = (n - first).min(BLOCK);
-        let at = dense.layout.offset + first;
-        if integers {
-            let mut block = [0i64; BLOCK];
-            for (i, x) in block[..m].iter_mut().enumerate() {
-                *x = start
-                    .as_i64()
-                    .wrapping_add(((first + i) as i64).wrapping_mul(step.as_i64()));
-            }
-            // SAFETY: NOTE [Views in bounds].
-            unsafe { store(&dense, at, 1, m, block.as_ptr()) };
-        } else {
-            let mut block = [0f64; BLOCK];
-            for (i, x) in block[..m].iter_mut().enumerate() {
-                *x = start.as_f64() + (first + i) as f64 * step.as_f64();
-            }
-            // SAFETY: NOTE [Views in bounds].
-            unsafe { store(&dense, at, 1, m, block.as_ptr()) };
-        }
-        first += m;
+    let is_float = |s| matches!(s, Scalar::Float(_));
+    if is_float(start) || is_float(step) {
+        let (start, step) = (start.as_f64(), step.as_f64());
+        count(out, |i| start + i as f64 * step);
+    } else {
+        let (start, step) = (start.as_i64(), step.as_i64());
+        count(out, |i| start.wrapping_add((i as i64).wrapping_mul(step)));
     }
+}
+
+/// Stores `f` of each element's row-major position.
+fn count<C: ComputeType + AllCasts>(out: View, f: impl Fn(usize) -> C) {
+    let order = Layout::contiguous(out.layout.shape.clone());
+    let walk = Walk::new(&[&order, out.layout]);
+    let mut block = [C::default(); BLOCK];
+    walk.for_each(|at| {
+        let mut done = 0;
+        while done < walk.run {
+            let m = (walk.run - done).min(BLOCK);
+            for (i, x) in (at[0] + done..).zip(&mut block[..m]) {
+                *x = f(i);
+            }
+            let (start, stride) = (at[1] + done * walk.stride[1], walk.stride[1]);
+            // SAFETY: NOTE [Views in bounds]; the block holds `m` numbers.
+            unsafe { store(&out, start, stride, m, block.as_ptr()) };
+            done += m;
+        }
+    });
 }

@@ -39,13 +39,7 @@ impl Backend for Cpu {
     }
 
     fn fill(&self, out: View, value: Scalar) {
-        map::map(
-            Functor::Copy,
-            &[],
-            out.dtype.compute(),
-            out,
-            &[Input::Scalar(value)],
-        );
+        map::fill(out, value);
     }
 
     fn iota(&self, out: View, start: Scalar, step: Scalar) {

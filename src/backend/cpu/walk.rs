@@ -7,11 +7,17 @@ use smallvec::SmallVec;
 /// Up to this many views are walked together: an output and three inputs.
 pub(super) const MOST: usize = 4;
 
+/// A dimension: its size, and the stride of each view along it.
+pub(super) type Axis = (usize, [usize; MOST]);
+
+/// Dimensions that several views share, the outermost first.
+pub(super) type Axes = SmallVec<[Axis; 4]>;
+
 /// One run of elements: for each view, the position of its first element, with the strides and the
 /// length that all runs of a walk share.
 pub(super) struct Walk {
     /// Sizes of the outer dimensions, and the strides of each view along them.
-    outer: SmallVec<[(usize, [usize; MOST]); 4]>,
+    outer: Axes,
     /// Where each view starts.
     start: [usize; MOST],
     /// Elements in a run.
@@ -33,13 +39,13 @@ impl Walk {
             }
             s
         };
-        let mut dims: SmallVec<[(usize, [usize; MOST]); 4]> = (0..shape.len())
+        let mut dims: Axes = (0..shape.len())
             .filter(|&d| shape[d] != 1)
             .map(|d| (shape[d], strides_at(d)))
             .collect();
         // Largest stride of the output first; ties keep their order.
         dims.sort_by(|a, b| b.1[0].cmp(&a.1[0]));
-        let mut merged: SmallVec<[(usize, [usize; MOST]); 4]> = SmallVec::new();
+        let mut merged = Axes::new();
         for (n, s) in dims {
             if let Some((m, t)) = merged.last_mut()
                 && (0..layouts.len()).all(|i| t[i] == n * s[i])
@@ -106,6 +112,134 @@ impl Walk {
                 }
             }
         });
+    }
+}
+
+impl Walk {
+    /// The dimensions, those of the run last.
+    pub(super) fn axes(&self) -> Axes {
+        let mut axes = self.outer.clone();
+        axes.push((self.run, self.stride));
+        axes
+    }
+}
+
+/// A place among the elements of one view, which moves along them.
+pub(super) trait Place {
+    /// Position of the next element.
+    fn at(&self) -> usize;
+
+    /// At least how many of the next elements lie one after the other.
+    fn lead(&self) -> usize;
+
+    /// Moves along `n` elements, which are there, and calls `f` with the position of the first
+    /// element, the stride and the length of each run of them.
+    fn take(&mut self, n: usize, f: impl FnMut(usize, usize, usize));
+}
+
+/// A place among elements that lie one after the other.
+pub(super) struct Dense(pub(super) usize);
+
+impl Place for Dense {
+    #[inline(always)]
+    fn at(&self) -> usize {
+        self.0
+    }
+
+    #[inline(always)]
+    fn lead(&self) -> usize {
+        usize::MAX
+    }
+
+    #[inline(always)]
+    fn take(&mut self, n: usize, mut f: impl FnMut(usize, usize, usize)) {
+        f(self.0, 1, n);
+        self.0 += n;
+    }
+}
+
+/// A place among the elements of one view in an order of dimensions that several views share. Each
+/// view's dimensions are merged on their own, so that a view which lies evenly is read in long runs
+/// even if others do not.
+pub(super) struct Cursor {
+    /// The outer dimensions: size, stride, and the current index.
+    outer: Vec<[usize; 3]>,
+    /// The innermost dimension's size, stride, and the current index.
+    run: usize,
+    stride: usize,
+    index: usize,
+    /// Position of the next element.
+    at: usize,
+}
+
+impl Cursor {
+    /// One element.
+    pub(super) const ONE: Self = Self {
+        outer: Vec::new(),
+        run: 1,
+        stride: 1,
+        index: 0,
+        at: 0,
+    };
+
+    /// View number `v` of a walk along `axes`, from position `start` on.
+    pub(super) fn new(axes: &[Axis], v: usize, start: usize) -> Self {
+        let mut outer = Vec::new();
+        let [mut run, mut stride] = [1, 1];
+        for &(n, ref strides) in axes.iter().filter(|a| a.0 != 1) {
+            let s = strides[v];
+            if run == 1 || stride == n * s {
+                run *= n;
+            } else {
+                outer.push([run, stride, 0]);
+                run = n;
+            }
+            stride = s;
+        }
+        Self {
+            outer,
+            run,
+            stride,
+            index: 0,
+            at: start,
+        }
+    }
+}
+
+impl Place for Cursor {
+    fn at(&self) -> usize {
+        self.at
+    }
+
+    fn lead(&self) -> usize {
+        match self.stride {
+            1 => self.run - self.index,
+            _ => 0,
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, mut n: usize, mut f: impl FnMut(usize, usize, usize)) {
+        while n > 0 {
+            let m = n.min(self.run - self.index);
+            f(self.at, self.stride, m);
+            n -= m;
+            self.index += m;
+            self.at += m * self.stride;
+            if self.index == self.run {
+                self.index = 0;
+                self.at -= self.run * self.stride;
+                for [size, stride, index] in self.outer.iter_mut().rev() {
+                    *index += 1;
+                    self.at += *stride;
+                    if index < size {
+                        break;
+                    }
+                    self.at -= *size * *stride;
+                    *index = 0;
+                }
+            }
+        }
     }
 }
 
