@@ -440,6 +440,14 @@ class TestGradAttribute:
         (x * 0 * 5).backward()
         assert x.grad.item() == 0.0
 
+    @pytest.mark.parametrize("name", ["floor", "sign", "round", "trunc", "ceil", "zero_"])
+    def test_a_gradient_of_zero_is_zeros_and_not_missing(self, name: str) -> None:
+        x = leaf(1.25, 2.5)
+        getattr(x * 1, name)().sum().backward()
+        assert x.grad is not None and x.grad.tolist() == [0.0, 0.0]
+        (g,) = rg.autograd.grad(getattr(x * 1, name)().sum(), x)
+        assert g.tolist() == [0.0, 0.0]
+
     def test_undefined_gradients_leave_grad_alone(self) -> None:
         x, y = leaf(2.0), leaf(3.0)
         (x * y.detach()).backward()
