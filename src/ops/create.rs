@@ -141,6 +141,20 @@ pub static SCALAR_TENSOR: OpDef = OpDef {
     ..CREATION
 };
 
+/// An `n` by `m` matrix with ones on the diagonal.
+pub(super) fn identity(n: usize, m: usize, dtype: DType, device: Device) -> Result<Tensor> {
+    let t = Tensor::zeros([n, m], dtype, device)?;
+    if device != Device::Meta && n.min(m) > 0 {
+        let layout = crate::base::Layout {
+            shape: Shape::from([n.min(m)]),
+            strides: Shape::from([m + 1]),
+            offset: 0,
+        };
+        backend::of(device)?.fill(t.alias(layout).as_view(), Scalar::Int(1));
+    }
+    Ok(t)
+}
+
 /// The identity matrix.
 pub static EYE: OpDef = OpDef {
     name: "eye",
@@ -156,19 +170,12 @@ pub static EYE: OpDef = OpDef {
             runtime,
             "n and m must be greater or equal to 0, got {n} and {m}"
         );
-        let (n, m) = (n as usize, m as usize);
         let dtype = call.attrs.dtype(2).unwrap_or_else(default_dtype);
         let device = call.attrs.device(3).unwrap_or_default();
-        let t = Tensor::zeros([n, m], dtype, device)?;
-        if device != Device::Meta && n.min(m) > 0 {
-            let layout = crate::base::Layout {
-                shape: Shape::from([n.min(m)]),
-                strides: Shape::from([m + 1]),
-                offset: 0,
-            };
-            backend::of(device)?.fill(t.alias(layout).as_view(), Scalar::Int(1));
-        }
-        leaf(t, call.attrs.bool(4))
+        leaf(
+            identity(n as usize, m as usize, dtype, device)?,
+            call.attrs.bool(4),
+        )
     }),
     ..CREATION
 };
