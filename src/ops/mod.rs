@@ -39,6 +39,7 @@ pub mod copy;
 pub mod create;
 pub mod def;
 pub mod dispatch;
+pub mod dropout;
 pub mod einsum;
 pub mod index;
 pub mod logical;

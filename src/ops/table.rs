@@ -18,6 +18,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::compare::OPS,
     super::copy::OPS,
     super::create::OPS,
+    super::dropout::OPS,
     super::einsum::OPS,
     super::index::OPS,
     super::logical::OPS,
