@@ -21,6 +21,7 @@ __all__ = [
     "are_deterministic_algorithms_enabled",
     "asarray",
     "broadcast_tensors",
+    "einsum",
     "get_num_threads",
     "is_complex",
     "is_floating_point",
@@ -31,6 +32,7 @@ __all__ = [
     "set_default_device",
     "set_default_tensor_type",
     "set_printoptions",
+    "tensordot",
     "typename",
     "unique",
     "unique_consecutive",
@@ -59,6 +61,78 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All tensors expanded to the shape they broadcast to, without copying."""
     several = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
     return _C.broadcast_tensors(list(several))
+
+
+def einsum(*args: Any) -> Tensor:
+    """The sum of products that an equation describes.
+
+    Each operand's dimensions are named by letters; what the output does not name is summed, and
+    what the operands share is multiplied. ``...`` stands for dimensions that broadcast. Without
+    ``->`` the output has the letters that appear once, in alphabetical order.
+
+    Args:
+        args: the equation and its operands (or one list of them); or each operand followed by the
+            list of its subscripts (numbers below 52, or ``...``), and perhaps the output's.
+
+    >>> import rustgrad as rg
+    >>> x = rg.tensor([[1., 2.], [3., 4.]])
+    >>> rg.einsum('ij,j->i', x, rg.tensor([1., 10.]))
+    tensor([21., 43.])
+    >>> rg.einsum(x, [0, 0])
+    tensor(5.)
+    """
+    if len(args) < 2:
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one "
+            "operand and its subscripts list"
+        )
+    if isinstance(args[0], Tensor):
+        # operand, subscripts, operand, subscripts, ..., and perhaps the output's subscripts
+        equation = ",".join(map(_subscripts, args[1::2]))
+        if len(args) % 2:
+            equation += f"->{_subscripts(args[-1])}"
+        return _C.einsum(equation, list(args[:-1:2]))
+    return _C.einsum(*args)
+
+
+def _subscripts(numbers: Any) -> str:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    text = ""
+    for n in numbers:
+        if n is not Ellipsis and not (isinstance(n, int) and 0 <= n < 52):
+            raise ValueError(
+                "einsum(): expected subscripts to be integers in [0, 52) or Ellipsis, "
+                f"but got {n!r}"
+            )
+        text += "..." if n is Ellipsis else letters[n]
+    return text
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
+    """The sum of products over some dimensions of ``a`` and ``b``.
+
+    Args:
+        a: the left operand.
+        b: the right operand.
+        dims: how many: the last ones of ``a`` with the first ones of ``b``; or two lists: those of
+            ``a`` with those of ``b``, pair by pair.
+        out: a tensor that takes the result.
+
+    Returns:
+        A tensor with the other dimensions of ``a``, then those of ``b``.
+
+    >>> import rustgrad as rg
+    >>> rg.tensordot(rg.ones(2, 3, 4), rg.ones(3, 4, 5)).shape
+    rustgrad.Size([2, 5])
+    >>> rg.tensordot(rg.ones(2, 3), rg.ones(4, 3), dims=([1], [1])).shape
+    rustgrad.Size([2, 4])
+    """
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        return _C.tensordot(a, b, dims, out=out)
+    over_a, over_b = dims
+    return _C.tensordot(a, b, over_a, over_b, out=out)
 
 
 def is_floating_point(input: Tensor) -> bool:

@@ -1,6 +1,7 @@
 //! Tensors from nothing: constants, ranges, and the like of another tensor.
 
 use super::def::{Call, Forms, Kernel, OpDef};
+use super::meta::greatest;
 use crate::base::dtype::{Category, default_dtype};
 use crate::base::{DType, Device, Result, Scalar, Shape};
 use crate::tape::Outputs;
@@ -16,7 +17,6 @@ pub(super) static OPS: &[&OpDef] = &[
     &EMPTY,
     &EYE,
     &ARANGE,
-    &ARANGE_FROM,
     &LINSPACE,
     &LOGSPACE,
     &ZEROS_LIKE,
@@ -28,6 +28,8 @@ pub(super) static OPS: &[&OpDef] = &[
     &NEW_FULL,
     &NEW_EMPTY,
     &EMPTY_STRIDED,
+    &NEW_EMPTY_STRIDED,
+    &EMPTY_PERMUTED,
     &TRIL_INDICES,
     &TRIU_INDICES,
     &SCALAR_TENSOR,
@@ -49,6 +51,57 @@ pub(super) fn shape_of(size: &[i64]) -> Result<Shape> {
     Ok(size.iter().map(|&n| n as usize).collect())
 }
 
+/// The least and the greatest integer of a type; of a floating-point type, of `int64`.
+pub(super) fn integers_of(dtype: DType) -> [i64; 2] {
+    match dtype {
+        DType::Bool => [0, 1],
+        DType::U8 => [0, 255],
+        DType::I8 => [i8::MIN.into(), i8::MAX.into()],
+        DType::I16 => [i16::MIN.into(), i16::MAX.into()],
+        DType::I32 => [i32::MIN.into(), i32::MAX.into()],
+        _ => [i64::MIN, i64::MAX],
+    }
+}
+
+/// Whether a type holds a number; fractions are cut off, and unsigned types wrap negative numbers,
+/// as in PyTorch.
+pub(super) fn check_fits(value: Scalar, dtype: DType) -> Result<()> {
+    let [least, most] = match dtype {
+        DType::U8 => [-255, 255],
+        dtype => integers_of(dtype),
+    };
+    let fits = match (dtype, value) {
+        (DType::Bool, _) => true,
+        (d, Scalar::Float(x)) if d.is_float() => !x.is_finite() || x.abs() <= greatest(d),
+        (d, value) if d.is_float() => value.as_f64().abs() <= greatest(d),
+        (_, Scalar::Float(x)) => {
+            // The border of `int64` is no `f64`: its neighbour within is.
+            let inside = x.trunc() as i64 as f64 == x.trunc();
+            inside && x < 9_223_372_036_854_775_808.0 && (least..=most).contains(&(x as i64))
+        }
+        (_, value) => (least..=most).contains(&value.as_i64()),
+    };
+    ensure!(
+        fits,
+        runtime,
+        "value cannot be converted to type {dtype} without overflow: {}",
+        match value {
+            Scalar::Float(x) => x.to_string(),
+            value => value.as_i64().to_string(),
+        }
+    );
+    Ok(())
+}
+
+/// A tensor of one value that its type holds, or of arbitrary elements.
+fn filled(shape: Shape, value: Option<Scalar>, dtype: DType, device: Device) -> Result<Tensor> {
+    let Some(value) = value else {
+        return Tensor::empty(shape, dtype, device);
+    };
+    check_fits(value, dtype)?;
+    Tensor::full(shape, value, dtype, device)
+}
+
 /// `requires_grad=` of a creation function.
 pub(super) fn leaf(t: Tensor, requires_grad: bool) -> Result<Outputs> {
     if requires_grad {
@@ -63,11 +116,7 @@ fn constant(call: &Call, value: Option<Scalar>, at: usize) -> Result<Outputs> {
     let shape = shape_of(attrs.ints(0))?;
     let dtype = attrs.dtype(at).unwrap_or_else(default_dtype);
     let device = attrs.device(at + 1).unwrap_or_default();
-    let t = match value {
-        Some(value) => Tensor::full(shape, value, dtype, device)?,
-        None => Tensor::empty(shape, dtype, device)?,
-    };
-    leaf(t, attrs.bool(at + 2))
+    leaf(filled(shape, value, dtype, device)?, attrs.bool(at + 2))
 }
 
 /// Zeros.
@@ -115,8 +164,9 @@ pub static FULL: OpDef = OpDef {
         let value = call.attrs.scalar(1);
         let dtype = call.attrs.dtype(2).unwrap_or(value.dtype());
         let device = call.attrs.device(3).unwrap_or_default();
+        let shape = shape_of(call.attrs.ints(0))?;
         leaf(
-            Tensor::full(shape_of(call.attrs.ints(0))?, value, dtype, device)?,
+            filled(shape, Some(value), dtype, device)?,
             call.attrs.bool(4),
         )
     }),
@@ -133,13 +183,28 @@ pub static SCALAR_TENSOR: OpDef = OpDef {
     kernel: Kernel::Dynamic(|call| {
         let dtype = call.attrs.dtype(1).unwrap_or_else(default_dtype);
         let device = call.attrs.device(2).unwrap_or_default();
+        let value = Some(call.attrs.scalar(0));
         leaf(
-            Tensor::full(Shape::new(), call.attrs.scalar(0), dtype, device)?,
+            filled(Shape::new(), value, dtype, device)?,
             call.attrs.bool(3),
         )
     }),
     ..CREATION
 };
+
+/// An `n` by `m` matrix with ones on the diagonal.
+pub(super) fn identity(n: usize, m: usize, dtype: DType, device: Device) -> Result<Tensor> {
+    let t = Tensor::zeros([n, m], dtype, device)?;
+    if device != Device::Meta && n.min(m) > 0 {
+        let layout = crate::base::Layout {
+            shape: Shape::from([n.min(m)]),
+            strides: Shape::from([m + 1]),
+            offset: 0,
+        };
+        backend::of(device)?.fill(t.alias(layout).as_view(), Scalar::Int(1));
+    }
+    Ok(t)
+}
 
 /// The identity matrix.
 pub static EYE: OpDef = OpDef {
@@ -151,24 +216,19 @@ pub static EYE: OpDef = OpDef {
     kernel: Kernel::Dynamic(|call| {
         let n = call.attrs.int(0);
         let m = call.attrs.int_opt(1).unwrap_or(n);
-        ensure!(
-            n >= 0 && m >= 0,
-            runtime,
-            "n and m must be greater or equal to 0, got {n} and {m}"
-        );
-        let (n, m) = (n as usize, m as usize);
+        for (name, size) in [("n", n), ("m", m)] {
+            ensure!(
+                size >= 0,
+                runtime,
+                "{name} must be greater or equal to 0, got {size}"
+            );
+        }
         let dtype = call.attrs.dtype(2).unwrap_or_else(default_dtype);
         let device = call.attrs.device(3).unwrap_or_default();
-        let t = Tensor::zeros([n, m], dtype, device)?;
-        if device != Device::Meta && n.min(m) > 0 {
-            let layout = crate::base::Layout {
-                shape: Shape::from([n.min(m)]),
-                strides: Shape::from([m + 1]),
-                offset: 0,
-            };
-            backend::of(device)?.fill(t.alias(layout).as_view(), Scalar::Int(1));
-        }
-        leaf(t, call.attrs.bool(4))
+        leaf(
+            identity(n as usize, m as usize, dtype, device)?,
+            call.attrs.bool(4),
+        )
     }),
     ..CREATION
 };
@@ -182,83 +242,78 @@ fn iota(n: usize, start: Scalar, step: Scalar, dtype: DType, device: Device) -> 
     Ok(t)
 }
 
-fn arange(call: &Call, start: Scalar, end: Scalar, step: Scalar, at: usize) -> Result<Outputs> {
-    let inexact = [start, end, step]
-        .iter()
-        .any(|s| s.dtype().category() == Category::Float);
-    let dtype = call
-        .attrs
-        .dtype(at)
-        .unwrap_or(if inexact { default_dtype() } else { DType::I64 });
-    let device = call.attrs.device(at + 1).unwrap_or_default();
-    ensure!(step.as_f64() != 0.0, runtime, "step must be nonzero");
-    ensure!(
-        start.as_f64().is_finite() && end.as_f64().is_finite(),
-        runtime,
-        "unsupported range: {} -> {}",
-        start.as_f64(),
-        end.as_f64()
-    );
-    let upward = step.as_f64() > 0.0;
-    ensure!(
-        if upward {
-            start.as_f64() <= end.as_f64()
-        } else {
-            start.as_f64() >= end.as_f64()
-        },
-        runtime,
-        "upper bound and lower bound inconsistent with step sign: {} -> {} by {}",
-        start.as_f64(),
-        end.as_f64(),
-        step.as_f64()
-    );
-    let n = if inexact {
-        ((end.as_f64() - start.as_f64()) / step.as_f64()).ceil() as usize
-    } else {
-        let gap = i128::from(end.as_i64()) - i128::from(start.as_i64());
-        let step = i128::from(step.as_i64());
-        ((gap + step - step.signum()) / step) as usize
-    };
-    leaf(
-        iota(n, start, step, dtype, device)?,
-        call.attrs.bool(at + 2),
-    )
-}
-
-/// A range from zero.
+/// A range.
 pub static ARANGE: OpDef = OpDef {
     name: "arange",
     doc: "The numbers from `start` (0) up to but not including `end`, `step` (1) apart: int64 if all \
-          three are integers, else the default floating-point type.\n\n>>> rg.arange(3)\ntensor([0, 1, 2])",
+          three are integers, else the default floating-point type, unless `dtype` says \
+          otherwise.\n\n\
+          >>> rg.arange(3)\n\
+          tensor([0, 1, 2])\n\
+          >>> rg.arange(1, 2.5, 0.5)\n\
+          tensor([1.0000, 1.5000, 2.0000])",
     sig: &[
         "(end: Scalar, *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
+        "(start: Scalar, end: Scalar, step: Scalar = 1, *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
     ],
     kernel: Kernel::Dynamic(|call| {
-        arange(
-            call,
-            Scalar::Int(0),
-            call.attrs.scalar(0),
-            Scalar::Int(1),
-            1,
-        )
+        let a = call.attrs;
+        let (mut start, mut end, mut step, at) = match call.overload {
+            0 => (Scalar::Int(0), a.scalar(0), Scalar::Int(1), 1),
+            _ => (a.scalar(0), a.scalar(1), a.scalar(2), 3),
+        };
+        let exact = [start, end, step]
+            .iter()
+            .all(|s| s.dtype().category() < Category::Float);
+        let dtype = a
+            .dtype(at)
+            .unwrap_or_else(|| if exact { DType::I64 } else { default_dtype() });
+        ensure!(
+            dtype != DType::Bool,
+            not_implemented,
+            "\"arange_cpu\" not implemented for 'Bool'"
+        );
+        ensure!(
+            [start, end, step].iter().all(|s| s.as_f64().is_finite()),
+            runtime,
+            "unsupported range: {} -> {} by {}",
+            start.as_f64(),
+            end.as_f64(),
+            step.as_f64()
+        );
+        if dtype == DType::I64 {
+            [start, end, step] = [start, end, step].map(|s| Scalar::Int(s.as_i64()));
+        }
+        // In an integer type the elements are computed from a whole step.
+        ensure!(
+            step.as_f64() != 0.0 && (dtype.is_float() || step.as_i64() != 0),
+            runtime,
+            "step must be nonzero"
+        );
+        let n = count(start, end, step)?;
+        if !dtype.is_float() {
+            [start, step] = [start, step].map(|s| Scalar::Int(s.as_i64()));
+        }
+        let device = a.device(at + 1).unwrap_or_default();
+        leaf(iota(n, start, step, dtype, device)?, a.bool(at + 2))
     }),
     ..CREATION
 };
 
-/// A range.
-pub static ARANGE_FROM: OpDef = OpDef {
-    name: "arange_from",
-    doc: "The numbers from `start` up to but not including `end`, `step` apart.",
-    sig: &[
-        "(start: Scalar, end: Scalar, step: Scalar = 1, *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
-    ],
-    aliases: &["arange"],
-    kernel: Kernel::Dynamic(|call| {
-        let a = call.attrs;
-        arange(call, a.scalar(0), a.scalar(1), a.scalar(2), 3)
-    }),
-    ..CREATION
-};
+/// How many numbers a range has: `ceil((end - start) / step)`, exactly for integers.
+fn count(start: Scalar, end: Scalar, step: Scalar) -> Result<usize> {
+    let [from, to, by] = [start, end, step].map(Scalar::as_f64);
+    ensure!(
+        if by > 0.0 { from <= to } else { from >= to },
+        runtime,
+        "upper bound and lower bound inconsistent with step sign: {from} -> {to} by {by}"
+    );
+    if let (Scalar::Int(from), Scalar::Int(to), Scalar::Int(by)) = (start, end, step) {
+        let (gap, by) = (i128::from(to) - i128::from(from), i128::from(by));
+        return Ok(((gap + by - by.signum()) / by) as usize);
+    }
+    Ok(((to - from) / by).ceil() as usize)
+}
 
 /// Evenly spaced numbers, in `f64`: from both ends towards the middle, so that both are exact.
 fn spaced(start: f64, end: f64, n: usize, of: impl Fn(f64) -> f64) -> Vec<f64> {
@@ -331,11 +386,10 @@ fn like(call: &Call, shape: Shape, value: Option<Scalar>, at: usize) -> Result<O
     let x = call.tensor(0);
     let dtype = call.attrs.dtype(at).unwrap_or(x.dtype());
     let device = call.attrs.device(at + 1).unwrap_or(x.device());
-    let t = match value {
-        Some(value) => Tensor::full(shape, value, dtype, device)?,
-        None => Tensor::empty(shape, dtype, device)?,
-    };
-    leaf(t, call.attrs.bool(at + 2))
+    leaf(
+        filled(shape, value, dtype, device)?,
+        call.attrs.bool(at + 2),
+    )
 }
 
 /// Zeros in another tensor's shape.
@@ -456,42 +510,143 @@ pub static NEW_FULL: OpDef = OpDef {
     ..CREATION
 };
 
+/// Arbitrary elements with given strides, in arguments `at` and before.
+fn strided(call: &Call, at: usize, dtype: DType, device: Device) -> Result<Tensor> {
+    let (shape, strides) = (call.attrs.ints(at - 1), call.attrs.ints(at));
+    ensure!(
+        shape.len() == strides.len(),
+        runtime,
+        "dimensionality of sizes ({}) must match dimensionality of strides ({})",
+        shape.len(),
+        strides.len()
+    );
+    ensure!(
+        strides.iter().all(|s| *s >= 0),
+        runtime,
+        "strides must not be negative, got {strides:?}"
+    );
+    let layout = crate::base::Layout {
+        shape: shape_of(shape)?,
+        strides: strides.iter().map(|s| *s as usize).collect(),
+        offset: 0,
+    };
+    let last = (layout.shape.iter().zip(layout.strides.iter())).try_fold(0usize, |end, (n, s)| {
+        end.checked_add(n.saturating_sub(1).checked_mul(*s)?)
+    });
+    ensure!(
+        last.is_some_and(|last| last < isize::MAX as usize / 16),
+        runtime,
+        "Storage size calculation overflowed with sizes={shape:?} and strides={strides:?}"
+    );
+    Ok(Tensor::empty([layout.end()], dtype, device)?.alias(layout))
+}
+
 /// Arbitrary elements with given strides.
 pub static EMPTY_STRIDED: OpDef = OpDef {
     name: "empty_strided",
-    doc: "A tensor of arbitrary elements with the given shape and strides (in elements).",
+    doc: "A tensor of arbitrary elements with the given shape and strides (in elements).\n\n\
+          >>> rg.empty_strided((2, 3), (1, 2)).stride()\n\
+          (1, 2)",
     sig: &[
         "(size: int[], stride: int[], *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
     ],
     kernel: Kernel::Dynamic(|call| {
-        let (shape, strides) = (shape_of(call.attrs.ints(0))?, shape_of(call.attrs.ints(1))?);
+        let dtype = call.attrs.dtype(2).unwrap_or_else(default_dtype);
+        let device = call.attrs.device(3).unwrap_or_default();
+        leaf(strided(call, 1, dtype, device)?, call.attrs.bool(4))
+    }),
+    ..CREATION
+};
+
+/// Arbitrary elements of another tensor's type with given strides.
+pub static NEW_EMPTY_STRIDED: OpDef = OpDef {
+    name: "new_empty_strided",
+    doc: "A tensor of arbitrary elements with the given shape and strides (in elements), and this \
+          tensor's type and device.",
+    sig: &[
+        "(input, size: int[], stride: int[], *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
+    ],
+    forms: Forms::METHOD,
+    kernel: Kernel::Dynamic(|call| {
+        let x = call.tensor(0);
+        let dtype = call.attrs.dtype(2).unwrap_or(x.dtype());
+        let device = call.attrs.device(3).unwrap_or(x.device());
+        leaf(strided(call, 1, dtype, device)?, call.attrs.bool(4))
+    }),
+    ..CREATION
+};
+
+/// Arbitrary elements, dense in another order of dimensions.
+pub static EMPTY_PERMUTED: OpDef = OpDef {
+    name: "empty_permuted",
+    doc: "A tensor of arbitrary elements of shape `size`, dense in memory with the dimensions from \
+          slowest to fastest as in `physical_layout`.\n\n\
+          >>> rg.empty_permuted((2, 3), (1, 0)).stride()\n\
+          (1, 2)",
+    sig: &[
+        "(size: int[], physical_layout: int[], *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
+    ],
+    kernel: Kernel::Dynamic(|call| {
+        let shape = shape_of(call.attrs.ints(0))?;
+        let order = call.attrs.ints(1);
         ensure!(
-            shape.len() == strides.len(),
+            order.len() == shape.len(),
             runtime,
-            "mismatch in length of strides and shape: {strides} and {shape}"
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. \
+             len(size) = {} is not equal to len(physical_layout) = {}",
+            shape.len(),
+            order.len()
         );
+        let mut strides = Shape::filled(usize::MAX, shape.len());
+        let mut step = 1;
+        for &d in order.iter().rev() {
+            ensure!(
+                0 <= d && d < shape.len() as i64,
+                runtime,
+                "Dimension out of range (expected to be between 0 and {}, but got {d})",
+                shape.len() as i64 - 1
+            );
+            let d = d as usize;
+            ensure!(
+                strides[d] == usize::MAX,
+                runtime,
+                "Duplicate dim not allowed"
+            );
+            strides[d] = step;
+            step *= shape[d].max(1);
+        }
+        let dtype = call.attrs.dtype(2).unwrap_or_else(default_dtype);
+        let t = Tensor::empty(
+            shape.clone(),
+            dtype,
+            call.attrs.device(3).unwrap_or_default(),
+        )?;
         let layout = crate::base::Layout {
             shape,
             strides,
             offset: 0,
         };
-        let dtype = call.attrs.dtype(2).unwrap_or_else(default_dtype);
-        let flat = Tensor::empty(
-            [layout.end()],
-            dtype,
-            call.attrs.device(3).unwrap_or_default(),
-        )?;
-        leaf(flat.alias(layout), call.attrs.bool(4))
+        leaf(t.alias(layout), call.attrs.bool(4))
     }),
     ..CREATION
 };
 
 fn triangle(call: &Call, lower: bool) -> Result<Outputs> {
     let (n, m, offset) = (call.attrs.int(0), call.attrs.int(1), call.attrs.int(2));
+    for (name, size) in [("row", n), ("col", m)] {
+        ensure!(
+            size >= 0,
+            runtime,
+            "{name} must be non-negative, got {size}"
+        );
+    }
+    let dtype = call.attrs.dtype(3).unwrap_or(DType::I64);
     ensure!(
-        n >= 0 && m >= 0,
-        runtime,
-        "row and col must be non-negative, got {n} and {m}"
+        dtype.is_int(),
+        not_implemented,
+        "\"{}\" not implemented for '{}'",
+        call.op.name,
+        dtype.scalar_type_name()
     );
     let inside = |i: i64, j: i64| {
         if lower {
@@ -506,11 +661,12 @@ fn triangle(call: &Call, lower: bool) -> Result<Outputs> {
         .collect();
     let rows = places.iter().map(|p| p.0);
     let all: Vec<i64> = rows.chain(places.iter().map(|p| p.1)).collect();
-    let t = Tensor::from_slice(&all, [2, places.len()])?;
-    leaf(
-        super::cast(&t, call.attrs.dtype(3).unwrap_or(DType::I64))?,
-        false,
-    )
+    let shape = Shape::from([2, places.len()]);
+    let t = match call.attrs.device(4).unwrap_or_default() {
+        Device::Meta => Tensor::empty(shape, dtype, Device::Meta)?,
+        Device::Cpu => super::cast(&Tensor::from_slice(&all, shape)?, dtype)?,
+    };
+    leaf(t, false)
 }
 
 /// Positions of the lower triangle.

@@ -1,7 +1,8 @@
 //! Matrix products.
 
-use super::def::{Batch, Call, Cost, Forms, IN, Jvp, Kernel, NOTHING, OpDef, grad, spec};
-use super::{add, expand, mul, reshape, squeeze_dim, sum_dims, transpose, unsqueeze};
+use super::def::{Batch, Cost, Forms, IN, Jvp, Kernel, KernelCx, NOTHING, OpDef, grad, spec};
+use super::{add, expand, mul, reshape, transpose, unsqueeze};
+use crate::backend::{Functor, Input, View};
 use crate::base::{DType, Layout, Result, Scalar, Shape};
 use crate::tape::VjpCx;
 use crate::tensor::{Operand, Tensor};
@@ -9,10 +10,7 @@ use crate::{bail, ensure};
 use smallvec::smallvec;
 
 /// This family.
-pub(super) static OPS: &[&OpDef] = &[
-    &MM, &BMM, &MATMUL, &MV, &DOT, &OUTER, &INNER, &ADDMM, &ADDMV, &ADDR, &BADDBMM, &ADDBMM,
-    &LINEAR, &BILINEAR,
-];
+pub(super) static OPS: &[&OpDef] = &[&MM, &BMM, &MATMUL, &MV, &DOT, &LINEAR];
 
 functions! {
     /// The product of two matrices.
@@ -21,6 +19,8 @@ functions! {
     bmm(a, b) = BMM;
     /// The product of two tensors.
     matmul(a, b) = MATMUL;
+    /// The product of a matrix and a vector.
+    mv(a, x) = MV;
     /// The inner product of two vectors.
     dot(a, b) = DOT;
     /// `x W^T + b`.
@@ -62,13 +62,14 @@ pub static MM: OpDef = OpDef {
     sig: &["(input, mat2)"],
     meta: |call| {
         let (a, b) = (call.tensor(0), call.tensor(1));
-        ensure!(
-            a.ndim() == 2 && b.ndim() == 2,
-            runtime,
-            "expected two matrices, got shapes {} and {}",
-            a.shape(),
-            b.shape()
-        );
+        for (x, name) in [(a, "self"), (b, "mat2")] {
+            ensure!(
+                x.ndim() == 2,
+                runtime,
+                "{name} must be a matrix, but its shape is {}",
+                x.shape()
+            );
+        }
         ensure!(
             a.shape()[1] == b.shape()[0],
             runtime,
@@ -94,6 +95,28 @@ pub static MM: OpDef = OpDef {
     ..PRODUCT
 };
 
+/// Two batches of matrices that can be multiplied.
+pub(super) fn check_batches(a: &Tensor, b: &Tensor) -> Result<()> {
+    for (x, name) in [(a, "batch1"), (b, "batch2")] {
+        ensure!(
+            x.ndim() == 3,
+            runtime,
+            "{name} must be a 3D tensor, but its shape is {}",
+            x.shape()
+        );
+    }
+    ensure!(
+        a.shape()[0] == b.shape()[0] && a.shape()[2] == b.shape()[1],
+        runtime,
+        "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].",
+        a.shape()[0],
+        a.shape()[2],
+        b.shape()[0],
+        b.shape()[1]
+    );
+    Ok(())
+}
+
 /// `bmm`.
 pub static BMM: OpDef = OpDef {
     name: "bmm",
@@ -101,23 +124,7 @@ pub static BMM: OpDef = OpDef {
     sig: &["(input, mat2)"],
     meta: |call| {
         let (a, b) = (call.tensor(0), call.tensor(1));
-        ensure!(
-            a.ndim() == 3 && b.ndim() == 3,
-            runtime,
-            "batch1 and batch2 must be 3D tensors, got shapes {} and {}",
-            a.shape(),
-            b.shape()
-        );
-        ensure!(
-            a.shape()[0] == b.shape()[0] && a.shape()[2] == b.shape()[1],
-            runtime,
-            "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: \
-             [{}, {}].",
-            a.shape()[0],
-            a.shape()[2],
-            b.shape()[0],
-            b.shape()[1]
-        );
+        check_batches(a, b)?;
         Ok(spec(
             [a.shape()[0], a.shape()[1], b.shape()[2]],
             same_dtype(a, b)?,
@@ -150,8 +157,18 @@ pub static MATMUL: OpDef = OpDef {
             ),
             (1, 1) => dot(a, b)?,
             (2, 2) => mm(a, b)?,
-            (1, 2) => squeeze_dim(&mm(unsqueeze(a, 0i64)?, b)?, 0)?,
-            (2, 1) => squeeze_dim(&mm(a, unsqueeze(b, 1i64)?)?, 1)?,
+            (2, 1) => mv(a, b)?,
+            (1, 2) => {
+                ensure!(
+                    a.shape()[0] == b.shape()[0],
+                    runtime,
+                    "mat1 and mat2 shapes cannot be multiplied (1x{} and {}x{})",
+                    a.shape()[0],
+                    b.shape()[0],
+                    b.shape()[1]
+                );
+                mv(t(b)?, a)?
+            }
             // (.., n, k)(k, m): one product of all rows.
             (_, 1 | 2) if b.ndim() == 2 || a.ndim() > 2 => rows_times(a, b)?,
             _ => batched(a, b)?,
@@ -212,29 +229,76 @@ fn batched(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// `mv`.
 pub static MV: OpDef = OpDef {
     name: "mv",
-    doc: "The product of a matrix (n, k) and a vector (k): shape (n).",
+    doc: "The product of a matrix `input` (n, k) and a vector `vec` (k): shape (n).\n\n\
+          >>> rg.mv(rg.tensor([[1, 2], [3, 4]]), rg.tensor([1, 10]))\n\
+          tensor([21, 43])",
     sig: &["(input, vec)"],
-    kernel: Kernel::Composite(|call| {
+    meta: |call| {
         let (a, x) = (call.tensor(0), call.tensor(1));
         ensure!(
             a.ndim() == 2 && x.ndim() == 1,
             runtime,
-            "vector + matrix @ vector expected, got {}D and {}D",
-            a.ndim(),
-            x.ndim()
+            "vector + matrix @ vector expected, got shapes {} and {}",
+            a.shape(),
+            x.shape()
         );
         ensure!(
             a.shape()[1] == x.shape()[0],
             runtime,
-            "size mismatch, got input ({}x{}), vec ({})",
+            "size mismatch, got input ({}), mat ({}x{}), vec ({})",
+            a.shape()[0],
             a.shape()[0],
             a.shape()[1],
             x.shape()[0]
         );
-        Ok(smallvec![matmul(a, x)?])
+        Ok(spec([a.shape()[0]], same_dtype(a, x)?))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (a, x) = (cx.call.tensor(0), cx.call.tensor(1));
+        product(cx, a.layout(), &column(x.layout()));
+        Ok(())
     }),
-    ..OpDef::COMPOSITE
+    // d(A x) = dA x + A dx:  (n)(k)^T -> (n, k),  (k, n)(n) -> (k)
+    grads: &[
+        grad(IN(1), |cx| {
+            mul(unsqueeze(cx.grad(), 1i64)?, cx.input(1)?).map(Some)
+        }),
+        grad(IN(0), |cx| mv(t(cx.input(0)?)?, cx.grad()).map(Some)),
+    ],
+    ..PRODUCT
 };
+
+/// A vector as a matrix of one column.
+fn column(x: &Layout) -> Layout {
+    Layout {
+        shape: Shape::from([x.shape[0], 1]),
+        strides: Shape::from([x.strides[0], 0]),
+        offset: x.offset,
+    }
+}
+
+/// A vector as a matrix of one row.
+fn row(x: &Layout) -> Layout {
+    Layout {
+        shape: Shape::from([1, x.shape[0]]),
+        strides: Shape::from([0, x.strides[0]]),
+        offset: x.offset,
+    }
+}
+
+/// The product of both inputs, seen as matrices.
+fn product(cx: &KernelCx, a: &Layout, b: &Layout) {
+    let out = Layout::contiguous(Shape::from([a.shape[0], b.shape[1]]));
+    let (x, y) = (cx.call.tensor(0).as_view(), cx.call.tensor(1).as_view());
+    cx.backend.matmul(
+        View {
+            layout: &out,
+            ..cx.outs[0].as_view()
+        },
+        View { layout: a, ..x },
+        View { layout: b, ..y },
+    );
+}
 
 /// `dot`.
 pub static DOT: OpDef = OpDef {
@@ -265,32 +329,7 @@ pub static DOT: OpDef = OpDef {
     },
     kernel: Kernel::Compute(|cx| {
         let (a, b) = (cx.call.tensor(0), cx.call.tensor(1));
-        let n = a.numel();
-        let row = Layout {
-            shape: Shape::from([1, n]),
-            strides: Shape::from([0, a.layout().strides[0]]),
-            offset: a.layout().offset,
-        };
-        let column = Layout {
-            shape: Shape::from([n, 1]),
-            strides: Shape::from([b.layout().strides[0], 0]),
-            offset: b.layout().offset,
-        };
-        let one = Layout::contiguous(Shape::from([1, 1]));
-        cx.backend.matmul(
-            crate::backend::View {
-                layout: &one,
-                ..cx.outs[0].as_view()
-            },
-            crate::backend::View {
-                layout: &row,
-                ..a.as_view()
-            },
-            crate::backend::View {
-                layout: &column,
-                ..b.as_view()
-            },
-        );
+        product(cx, &row(a.layout()), &column(b.layout()));
         Ok(())
     }),
     // d(a . b) = b . da + a . db
@@ -300,121 +339,6 @@ pub static DOT: OpDef = OpDef {
     ],
     ..PRODUCT
 };
-
-/// `outer`.
-pub static OUTER: OpDef = OpDef {
-    name: "outer",
-    doc: "The products of every element of `input` (n) with every element of `vec2` (m): shape (n, m).",
-    sig: &["(input, vec2)"],
-    aliases: &["ger"],
-    kernel: Kernel::Composite(|call| {
-        let (a, b) = (call.tensor(0), call.tensor(1));
-        ensure!(
-            a.ndim() == 1 && b.ndim() == 1,
-            runtime,
-            "outer: Expected 1-D arguments, but got {}-D and {}-D",
-            a.ndim(),
-            b.ndim()
-        );
-        Ok(smallvec![mul(unsqueeze(a, 1i64)?, b)?])
-    }),
-    ..OpDef::COMPOSITE
-};
-
-/// `inner`.
-pub static INNER: OpDef = OpDef {
-    name: "inner",
-    doc: "Sums of products over the last dimension of both.",
-    sig: &["(input, other)"],
-    kernel: Kernel::Composite(|call| {
-        let (a, b) = (call.tensor(0), call.tensor(1));
-        if a.ndim() == 0 || b.ndim() == 0 {
-            return Ok(smallvec![mul(a, b)?]);
-        }
-        let k = a.shape()[a.ndim() - 1];
-        ensure!(
-            k == b.shape()[b.ndim() - 1],
-            runtime,
-            "inner() the last dimension must match on both input tensors but got shapes {} and {}",
-            a.shape(),
-            b.shape()
-        );
-        let rows = |x: &Tensor| {
-            let n: usize = x.shape()[..x.ndim() - 1].iter().product();
-            reshape(x, &Shape::from([n, k]))
-        };
-        let mut shape: Shape = a.shape()[..a.ndim() - 1].iter().copied().collect();
-        b.shape()[..b.ndim() - 1]
-            .iter()
-            .for_each(|&n| shape.push(n));
-        Ok(smallvec![reshape(&mm(rows(a)?, t(rows(b)?)?)?, &shape)?])
-    }),
-    ..OpDef::COMPOSITE
-};
-
-/// `beta * x + alpha * product`; with beta 0, `x` is not read, so its NaN do not matter.
-fn blended(call: &Call, product: Tensor) -> Result<Tensor> {
-    let (beta, alpha) = (call.attrs.scalar(0), call.attrs.scalar(1));
-    let product = if alpha.as_f64() == 1.0 {
-        product
-    } else {
-        mul(product, alpha)?
-    };
-    if beta.as_f64() == 0.0 {
-        let shape = product.shape().broadcast_or_err(call.tensor(0).shape())?;
-        return expand(&product, &shape);
-    }
-    let x = call.tensor(0);
-    ensure!(
-        x.shape().broadcast(product.shape()).as_ref() == Some(product.shape()),
-        runtime,
-        "The expanded size of the tensor {} must match the product's {}",
-        x.shape(),
-        product.shape()
-    );
-    let x = if beta.as_f64() == 1.0 {
-        x.clone()
-    } else {
-        mul(x, beta)?
-    };
-    add(x, product)
-}
-
-macro_rules! add_product {
-    ($( $(#[$doc:meta])* $NAME:ident $name:literal $sig:literal $text:literal |$a:ident, $b:ident| $body:expr; )*) => { $(
-        $(#[$doc])*
-        pub static $NAME: OpDef = OpDef {
-            name: $name,
-            doc: $text,
-            sig: &[$sig],
-            forms: Forms::ALL,
-            kernel: Kernel::Composite(|call| {
-                let ($a, $b) = (call.tensor(1), call.tensor(2));
-                Ok(smallvec![blended(call, $body)?])
-            }),
-            ..OpDef::COMPOSITE
-        };
-    )* };
-}
-
-add_product! {
-    /// `beta * input + alpha * (mat1 @ mat2)`.
-    ADDMM "addmm" "(input, mat1, mat2, *, beta: Scalar = 1, alpha: Scalar = 1)"
-        "`beta * input + alpha * (mat1 @ mat2)`." |a, b| mm(a, b)?;
-    /// `beta * input + alpha * (mat @ vec)`.
-    ADDMV "addmv" "(input, mat, vec, *, beta: Scalar = 1, alpha: Scalar = 1)"
-        "`beta * input + alpha * (mat @ vec)`." |a, x| matmul(a, x)?;
-    /// `beta * input + alpha * outer(vec1, vec2)`.
-    ADDR "addr" "(input, vec1, vec2, *, beta: Scalar = 1, alpha: Scalar = 1)"
-        "`beta * input + alpha * outer(vec1, vec2)`." |a, b| mul(unsqueeze(a, 1i64)?, b)?;
-    /// `beta * input + alpha * (batch1 @ batch2)`.
-    BADDBMM "baddbmm" "(input, batch1, batch2, *, beta: Scalar = 1, alpha: Scalar = 1)"
-        "`beta * input + alpha * (batch1 @ batch2)`." |a, b| bmm(a, b)?;
-    /// `beta * input + alpha * sum(batch1 @ batch2)`.
-    ADDBMM "addbmm" "(input, batch1, batch2, *, beta: Scalar = 1, alpha: Scalar = 1)"
-        "`beta * input + alpha * (batch1 @ batch2).sum(0)`."
-        |a, b| sum_dims(bmm(a, b)?, 0i64, false, None::<DType>)?;
-}
 
 /// `linear`.
 pub static LINEAR: OpDef = OpDef {
@@ -483,12 +407,12 @@ pub static LINEAR: OpDef = OpDef {
         };
         let target = Layout::contiguous(Shape::from([rows, m]));
         cx.backend.matmul(
-            crate::backend::View {
+            View {
                 layout: &target,
                 ..out.as_view()
             },
             flat.as_view(),
-            crate::backend::View {
+            View {
                 layout: &wt,
                 ..w.as_view()
             },
@@ -496,15 +420,15 @@ pub static LINEAR: OpDef = OpDef {
         if let Some(b) = cx.call.tensor_opt(2) {
             let layout = b.layout().broadcast_to(out.shape());
             let ins = [
-                crate::backend::Input::View(out.as_view()),
-                crate::backend::Input::View(crate::backend::View {
+                Input::View(out.as_view()),
+                Input::View(View {
                     layout: &layout,
                     ..b.as_view()
                 }),
             ];
             let one = [Scalar::Int(1)];
             cx.backend.map(
-                crate::backend::Functor::Add,
+                Functor::Add,
                 &one,
                 out.dtype().compute(),
                 out.as_view(),
@@ -564,53 +488,3 @@ fn weight_grad(cx: &VjpCx) -> Result<Tensor> {
     let g = reshape(g, &Shape::from([rows, cx.shape(1)[0]]))?;
     mm(t(g)?, x)
 }
-
-/// `bilinear`.
-pub static BILINEAR: OpDef = OpDef {
-    name: "bilinear",
-    doc: "`sum_ij x1_i weight_kij x2_j + bias_k` for `input1` (.., i), `input2` (.., j) and `weight` \
-          (k, i, j): shape (.., k).",
-    sig: &["(input1, input2, weight, bias: Tensor? = None)"],
-    forms: Forms {
-        function: true,
-        ..Forms::NN
-    },
-    kernel: Kernel::Composite(|call| {
-        let (x, y, w) = (call.tensor(0), call.tensor(1), call.tensor(2));
-        ensure!(
-            w.ndim() == 3 && x.ndim() >= 1 && x.ndim() == y.ndim(),
-            runtime,
-            "bilinear(): expected inputs of one rank and a 3-D weight, got {}, {} and {}",
-            x.shape(),
-            y.shape(),
-            w.shape()
-        );
-        let (k, i, j) = (w.shape()[0], w.shape()[1], w.shape()[2]);
-        let lead: Shape = x.shape()[..x.ndim() - 1].iter().copied().collect();
-        ensure!(
-            x.shape()[x.ndim() - 1] == i
-                && y.shape()[y.ndim() - 1] == j
-                && y.shape()[..y.ndim() - 1] == *lead,
-            runtime,
-            "bilinear(): inputs {} and {} do not fit a weight of shape {}",
-            x.shape(),
-            y.shape(),
-            w.shape()
-        );
-        let rows = lead.numel();
-        let x = reshape(x, &Shape::from([rows, i]))?;
-        let y = reshape(y, &Shape::from([rows, 1, j]))?;
-        // (rows, i)(i, k j) -> (rows, k, j), times y, summed over j.
-        let w = reshape(&transpose(w, 0i64, 1i64)?, &Shape::from([i, k * j]))?;
-        let left = reshape(&mm(x, w)?, &Shape::from([rows, k, j]))?;
-        let out = sum_dims(mul(left, y)?, -1i64, false, None::<DType>)?;
-        let mut shape = lead;
-        shape.push(k);
-        let out = reshape(&out, &shape)?;
-        Ok(smallvec![match call.tensor_opt(3) {
-            Some(b) => add(out, b)?,
-            None => out,
-        }])
-    }),
-    ..OpDef::COMPOSITE
-};

@@ -5,13 +5,15 @@
 //! number of threads.
 
 use super::def::{Call, Forms, Kernel, OpDef};
-use super::{add, cast, create, div, mul, where_};
+use super::meta::greatest;
+use super::{add, all, any, cast, create, dispatch, ge, le, logical_and, lt, mul};
 use crate::backend::{self, Distribution, random_blocks};
 use crate::base::dtype::default_dtype;
-use crate::base::{DType, Device, Result, Shape};
-use crate::tape::Outputs;
+use crate::base::rng::{philox, unit_f64};
+use crate::base::{DType, Device, Result, Scalar, Shape};
+use crate::ensure;
+use crate::tape::{GradMode, Outputs};
 use crate::tensor::{Operand, Tensor};
-use crate::{bail, ensure};
 use parking_lot::Mutex;
 use smallvec::smallvec;
 use std::sync::{Arc, LazyLock};
@@ -22,18 +24,14 @@ pub(super) static OPS: &[&OpDef] = &[
     &RAND,
     &RANDN,
     &RANDINT,
-    &RANDINT_FROM,
     &RANDPERM,
     &RAND_LIKE,
     &RANDN_LIKE,
     &RANDINT_LIKE,
-    &RANDINT_LIKE_FROM,
     &BERNOULLI,
-    &BERNOULLI_P,
     &MULTINOMIAL,
     &NORMAL,
-    &NORMAL_SIZE,
-    &DROPOUT,
+    &POISSON,
     &UNIFORM_,
     &NORMAL_,
     &RANDOM_,
@@ -45,7 +43,7 @@ pub(super) static OPS: &[&OpDef] = &[
 ];
 
 /// The seed of generators that were not seeded.
-const DEFAULT_SEED: u64 = 67_280_421_310_721;
+pub const DEFAULT_SEED: u64 = 67_280_421_310_721;
 
 /// A stream of random numbers: a seed and a position.
 ///
@@ -72,7 +70,7 @@ impl Generator {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let bits = crate::base::rng::philox(now.as_nanos() as u64, std::process::id().into());
+        let bits = philox(now.as_nanos() as u64, std::process::id().into());
         let seed = u64::from(bits[0]) << 21 ^ u64::from(bits[1]);
         self.manual_seed(seed);
         seed
@@ -118,7 +116,7 @@ fn generator<'a>(call: &'a Call, i: usize) -> &'a Generator {
 }
 
 /// Fills a tensor whose elements nobody has seen yet.
-fn draw(t: &Tensor, distribution: Distribution, from: &Generator) -> Result<()> {
+pub(super) fn draw(t: &Tensor, distribution: Distribution, from: &Generator) -> Result<()> {
     let (seed, offset) = from.reserve(random_blocks(t.numel()));
     if t.device() != Device::Meta {
         backend::of(t.device())?.random(t.as_view(), distribution, seed, offset);
@@ -139,7 +137,7 @@ const CREATION: OpDef = OpDef {
     ..OpDef::BASE
 };
 
-fn float_dtype(name: &str, dtype: DType) -> Result<DType> {
+pub(super) fn float_dtype(name: &str, dtype: DType) -> Result<DType> {
     ensure!(
         dtype.is_float(),
         not_implemented,
@@ -165,7 +163,9 @@ fn floats(call: &Call, distribution: Distribution) -> Result<Outputs> {
 /// Uniform numbers.
 pub static RAND: OpDef = OpDef {
     name: "rand",
-    doc: "Uniform numbers in `[0, 1)`, of shape `size`.",
+    doc: "Uniform numbers in `[0, 1)`, of shape `size`.\n\n\
+          >>> rg.rand(2, 3).shape\n\
+          rustgrad.Size([2, 3])",
     sig: &[
         "(*size: int[], *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
     ],
@@ -184,70 +184,72 @@ pub static RANDN: OpDef = OpDef {
     ..CREATION
 };
 
-fn integers(call: &Call, low: i64, high: i64, at: usize) -> Result<Outputs> {
-    let a = call.attrs;
+/// Bounds of integers that a type holds; a floating-point type rounds them.
+fn check_integers(low: i64, high: i64, dtype: DType) -> Result<Distribution> {
     ensure!(
         low < high,
         runtime,
         "random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
     );
-    let dtype = a.dtype(at + 2).unwrap_or(DType::I64);
-    let t = Tensor::empty(
-        create::shape_of(a.ints(at))?,
-        dtype,
-        a.device(at + 3).unwrap_or_default(),
-    )?;
-    draw(
-        &t,
-        Distribution::Integers { low, high },
-        generator(call, at + 1),
-    )?;
-    create::leaf(t, a.bool(at + 4))
+    let [least, most] = create::integers_of(dtype);
+    for (name, bound) in [("from", low), ("to - 1", high - 1)] {
+        ensure!(
+            (least..=most).contains(&bound),
+            runtime,
+            "{name} is out of bounds for {dtype}: {bound} is not between {least} and {most}"
+        );
+    }
+    Ok(Distribution::Integers { low, high })
 }
 
-/// Integers below a bound.
+/// Integers below a bound, or between bounds.
 pub static RANDINT: OpDef = OpDef {
     name: "randint",
-    doc: "Integers from `low` (0) up to but not including `high`, each equally likely.",
+    doc: "Integers from `low` (0) up to but not including `high`, each equally likely, of shape \
+          `size` and type int64 unless `dtype` says otherwise.\n\n\
+          >>> rg.randint(3, 4, (2,))\n\
+          tensor([3, 3])",
     sig: &[
         "(high: int, size: int[], *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
-    ],
-    kernel: Kernel::Dynamic(|call| integers(call, 0, call.attrs.int(0), 1)),
-    ..CREATION
-};
-
-/// Integers between bounds.
-pub static RANDINT_FROM: OpDef = OpDef {
-    name: "randint_from",
-    doc: "Integers from `low` up to but not including `high`, each equally likely.",
-    sig: &[
         "(low: int, high: int, size: int[], *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
     ],
-    aliases: &["randint"],
-    kernel: Kernel::Dynamic(|call| integers(call, call.attrs.int(0), call.attrs.int(1), 2)),
+    kernel: Kernel::Dynamic(|call| {
+        let a = call.attrs;
+        let (low, high, at) = match call.overload {
+            0 => (0, a.int(0), 1),
+            _ => (a.int(0), a.int(1), 2),
+        };
+        let dtype = a.dtype(at + 2).unwrap_or(DType::I64);
+        let distribution = check_integers(low, high, dtype)?;
+        let device = a.device(at + 3).unwrap_or_default();
+        let t = Tensor::empty(create::shape_of(a.ints(at))?, dtype, device)?;
+        draw(&t, distribution, generator(call, at + 1))?;
+        create::leaf(t, a.bool(at + 4))
+    }),
     ..CREATION
 };
 
 /// A permutation.
 pub static RANDPERM: OpDef = OpDef {
     name: "randperm",
-    doc: "The integers `0..n` in random order.",
+    doc: "The integers from 0 up to but not including `n` in random order.\n\n\
+          >>> rg.randperm(1)\n\
+          tensor([0])",
     sig: &[
         "(n: int, *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
     ],
     kernel: Kernel::Dynamic(|call| {
         let n = call.attrs.int(0);
-        ensure!(n >= 0, runtime, "n must be non-negative, got {n}");
+        create::shape_of(&[n])?;
+        let dtype = call.attrs.dtype(2).unwrap_or(DType::I64);
+        create::check_fits(Scalar::Int(n), dtype)?;
         let device = call.attrs.device(3).unwrap_or_default();
         let t = Tensor::empty([n as usize], DType::I64, device)?;
         let (seed, offset) = generator(call, 1).reserve(random_blocks(n as usize));
         if device != Device::Meta {
             backend::of(device)?.randperm(t.as_view(), seed, offset);
         }
-        create::leaf(
-            cast(&t, call.attrs.dtype(2).unwrap_or(DType::I64))?,
-            call.attrs.bool(4),
-        )
+        create::leaf(cast(&t, dtype)?, call.attrs.bool(4))
     }),
     ..CREATION
 };
@@ -264,17 +266,19 @@ fn like(call: &Call, at: usize) -> Result<Tensor> {
 }
 
 fn floats_like(call: &Call, distribution: Distribution) -> Result<Outputs> {
-    let t = like(call, 0)?;
+    let t = like(call, 1)?;
     float_dtype(call.op.name, t.dtype())?;
-    draw(&t, distribution, default_generator())?;
-    create::leaf(t, call.attrs.bool(2))
+    draw(&t, distribution, generator(call, 0))?;
+    create::leaf(t, call.attrs.bool(3))
 }
 
 /// Uniform numbers in another tensor's shape.
 pub static RAND_LIKE: OpDef = OpDef {
     name: "rand_like",
-    doc: "Uniform numbers in `[0, 1)`, with the shape and type of `input`.",
-    sig: &["(input, *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)"],
+    doc: "Uniform numbers in `[0, 1)`, with the shape, type and device of `input`.",
+    sig: &[
+        "(input, *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
+    ],
     kernel: Kernel::Dynamic(|call| floats_like(call, UNIT)),
     ..CREATION
 };
@@ -282,107 +286,84 @@ pub static RAND_LIKE: OpDef = OpDef {
 /// Normal numbers in another tensor's shape.
 pub static RANDN_LIKE: OpDef = OpDef {
     name: "randn_like",
-    doc: "Normal numbers of mean 0 and variance 1, with the shape and type of `input`.",
-    sig: &["(input, *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)"],
+    doc: "Normal numbers of mean 0 and variance 1, with the shape, type and device of `input`.",
+    sig: &[
+        "(input, *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
+    ],
     kernel: Kernel::Dynamic(|call| floats_like(call, STANDARD)),
     ..CREATION
 };
 
-fn integers_like(call: &Call, low: i64, high: i64, at: usize) -> Result<Outputs> {
-    ensure!(
-        low < high,
-        runtime,
-        "random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
-    );
-    let t = like(call, at)?;
-    draw(
-        &t,
-        Distribution::Integers { low, high },
-        default_generator(),
-    )?;
-    create::leaf(t, call.attrs.bool(at + 2))
-}
-
-/// Integers below a bound, in another tensor's shape.
+/// Integers in another tensor's shape.
 pub static RANDINT_LIKE: OpDef = OpDef {
     name: "randint_like",
-    doc: "Integers from `low` (0) up to but not including `high`, with the shape and type of `input`.",
+    doc: "Integers from `low` (0) up to but not including `high`, each equally likely, with the \
+          shape, type and device of `input`.",
     sig: &[
-        "(input, high: int, *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
+        "(input, high: int, *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
+        "(input, low: int, high: int, *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
     ],
-    kernel: Kernel::Dynamic(|call| integers_like(call, 0, call.attrs.int(0), 1)),
+    kernel: Kernel::Dynamic(|call| {
+        let a = call.attrs;
+        let (low, high, at) = match call.overload {
+            0 => (0, a.int(0), 1),
+            _ => (a.int(0), a.int(1), 2),
+        };
+        let t = like(call, at + 1)?;
+        draw(
+            &t,
+            check_integers(low, high, t.dtype())?,
+            generator(call, at),
+        )?;
+        create::leaf(t, a.bool(at + 3))
+    }),
     ..CREATION
 };
 
-/// Integers between bounds, in another tensor's shape.
-pub static RANDINT_LIKE_FROM: OpDef = OpDef {
-    name: "randint_like_from",
-    doc: "Integers from `low` up to but not including `high`, with the shape and type of `input`.",
-    sig: &[
-        "(input, low: int, high: int, *, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
-    ],
-    aliases: &["randint_like"],
-    kernel: Kernel::Dynamic(|call| integers_like(call, call.attrs.int(0), call.attrs.int(1), 2)),
-    ..CREATION
-};
-
-/// Uniform numbers of a tensor's shape and (floating-point) type.
-fn uniforms(x: &Tensor, from: &Generator) -> Result<Tensor> {
-    let dtype = if x.dtype().is_float() {
-        x.dtype()
-    } else {
-        DType::F64
-    };
-    let u = Tensor::empty(x.shape().clone(), dtype, x.device())?;
+/// 1 where a uniform number is less than the probability, else 0: of `x`'s shape and type.
+fn bernoulli(x: &Tensor, p: &Tensor, from: &Generator) -> Result<Tensor> {
+    float_dtype("bernoulli_tensor_cpu_p_", p.dtype())?;
+    let _unrecorded = GradMode::set(false);
+    if p.device() != Device::Meta {
+        let inside = logical_and(ge(p, 0i64)?, le(p, 1i64)?)?;
+        ensure!(
+            all(inside)?.item()?.as_bool(),
+            runtime,
+            "Expected p_in >= 0 && p_in <= 1 to be true for every probability"
+        );
+    }
+    // In double precision, so that small probabilities are met.
+    let u = Tensor::empty(x.shape().clone(), DType::F64, x.device())?;
     draw(&u, UNIT, from)?;
-    Ok(u)
+    cast(&lt(u, cast(p, DType::F64)?)?, x.dtype())
 }
 
-/// Ones with the probabilities that the elements are.
-pub static BERNOULLI: OpDef = OpDef {
-    name: "bernoulli",
-    doc: "1 with the probability that each element of `input` is, else 0.",
-    sig: &["(input, *, generator: generator? = None)"],
-    kernel: Kernel::Dynamic(|call| {
-        let p = call.tensor(0);
-        float_dtype("bernoulli_tensor_cpu_p_", p.dtype())?;
-        let outside = super::logical_not(super::logical_and(
-            super::ge(p, 0i64)?,
-            super::le(p, 1i64)?,
-        )?)?;
-        ensure!(
-            p.device() == Device::Meta || !super::any(outside)?.item()?.as_bool(),
-            runtime,
-            "Expected p_in >= 0 && p_in <= 1 to be true for every element"
-        );
-        let _unrecorded = crate::tape::GradMode::set(false);
-        let u = uniforms(p, generator(call, 0))?;
-        Ok(smallvec![cast(&super::lt(u, p)?, p.dtype())?])
-    }),
-    ..OpDef::BASE
-};
-
-fn probability(p: f64) -> Result<f64> {
+fn check_probability(p: f64) -> Result<Distribution> {
     ensure!(
         (0.0..=1.0).contains(&p),
         runtime,
         "bernoulli_ expects p to be in [0, 1], but got p={p}"
     );
-    Ok(p)
+    Ok(Distribution::Bernoulli { p })
 }
 
-/// Ones with one probability.
-pub static BERNOULLI_P: OpDef = OpDef {
-    name: "bernoulli_p",
-    doc: "1 with probability `p`, else 0, with the shape and type of `input`.",
-    sig: &["(input, p: float, *, generator: generator? = None)"],
-    aliases: &["bernoulli"],
+/// Ones with given probabilities.
+pub static BERNOULLI: OpDef = OpDef {
+    name: "bernoulli",
+    doc: "1 with the probability that each element of `input` is, else 0, in its shape and type; \
+          with a number `p`, all with that probability. No gradient flows to the probabilities.\n\n\
+          >>> rg.bernoulli(rg.tensor([0., 1.]))\n\
+          tensor([0., 1.])",
+    sig: &[
+        "(input, *, generator: generator? = None)",
+        "(input, p: float, *, generator: generator? = None)",
+    ],
     kernel: Kernel::Dynamic(|call| {
         let x = call.tensor(0);
-        let t = Tensor::empty(x.shape().clone(), x.dtype(), x.device())?;
-        let p = probability(call.attrs.float(0))?;
-        draw(&t, Distribution::Bernoulli { p }, generator(call, 1))?;
-        Ok(smallvec![t])
+        if call.overload == 0 {
+            return Ok(smallvec![bernoulli(x, x, generator(call, 0))?]);
+        }
+        refill(call, check_probability(call.attrs.float(0))?, 1)
     }),
     ..OpDef::BASE
 };
@@ -391,68 +372,107 @@ pub static BERNOULLI_P: OpDef = OpDef {
 pub static MULTINOMIAL: OpDef = OpDef {
     name: "multinomial",
     doc: "`num_samples` categories a row, drawn with probabilities proportional to the weights in \
-          `input` (one row, or a matrix of rows); without `replacement` each at most once.",
+          `input`: one row (k), or a matrix of rows (m, k). Without `replacement` each category \
+          comes at most once. The result is int64, of shape (num_samples) or (m, num_samples).\n\n\
+          >>> rg.multinomial(rg.tensor([0., 3., 0.]), 2, replacement=True)\n\
+          tensor([1, 1])",
     sig: &["(input, num_samples: int, replacement: bool = False, *, generator: generator? = None)"],
     kernel: Kernel::Dynamic(|call| {
         let x = call.tensor(0);
-        float_dtype("multinomial", x.dtype())?;
+        ensure!(
+            x.dtype().is_float(),
+            runtime,
+            "multinomial only supports floating-point dtypes for input, got: {}",
+            x.dtype().scalar_type_name()
+        );
         ensure!(
             x.ndim() == 1 || x.ndim() == 2,
             runtime,
-            "prob_dist must be 1 or 2 dim"
+            "prob_dist must be 1 or 2 dim, but its shape is {}",
+            x.shape()
         );
         let n = call.attrs.int(0);
-        ensure!(n > 0, runtime, "cannot sample n_sample <= 0 samples");
+        ensure!(
+            n > 0,
+            runtime,
+            "cannot sample n_sample <= 0 samples, got {n}"
+        );
         let (n, k) = (n as usize, x.shape()[x.ndim() - 1]);
         let replacement = call.attrs.bool(1);
         ensure!(
             replacement || n <= k,
             runtime,
-            "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement: {n} of {k}"
         );
-        let rows = x.numel() / k.max(1);
+        let mut shape: Shape = x.shape()[..x.ndim() - 1].iter().copied().collect();
+        let rows = shape.numel();
+        shape.push(n);
+        if x.device() == Device::Meta {
+            return Ok(smallvec![Tensor::empty(shape, DType::I64, x.device())?]);
+        }
         let weights: Vec<f64> = x.to_vec()?.iter().map(|s| s.as_f64()).collect();
         ensure!(
             weights.iter().all(|w| w.is_finite() && *w >= 0.0),
             runtime,
             "probability tensor contains either `inf`, `nan` or element < 0"
         );
-        let u = Tensor::empty([rows, n], DType::F64, x.device())?;
+        let draws = if replacement { n } else { k };
+        for row in weights.chunks_exact(k.max(1)) {
+            let possible = row.iter().filter(|w| **w > 0.0).count();
+            ensure!(
+                possible > 0,
+                runtime,
+                "invalid multinomial distribution (sum of probabilities <= 0)"
+            );
+            ensure!(
+                replacement || possible >= n,
+                runtime,
+                "invalid multinomial distribution (with replacement=False, not enough non-negative \
+                 category to sample): {n} of {possible}"
+            );
+        }
+        let u = Tensor::empty([rows, draws], DType::F64, x.device())?;
         draw(&u, UNIT, generator(call, 2))?;
-        let mut out = Vec::with_capacity(rows * n);
-        for row in 0..rows {
-            let mut weights = weights[row * k..(row + 1) * k].to_vec();
-            for i in 0..n {
-                let total: f64 = weights.iter().sum();
-                ensure!(
-                    total > 0.0,
-                    runtime,
-                    "invalid multinomial distribution (sum of probabilities <= 0)"
-                );
-                let mut rest = u.get(&[row, i]).as_f64() * total;
-                let mut chosen = 0;
-                for (j, &w) in weights.iter().enumerate().filter(|(_, w)| **w > 0.0) {
-                    chosen = j;
-                    if rest < w {
-                        break;
-                    }
-                    rest -= w;
-                }
-                out.push(chosen as i64);
-                if !replacement {
-                    weights[chosen] = 0.0;
-                }
+        let u: Vec<f64> = u.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        let mut out: Vec<i64> = Vec::with_capacity(rows * n);
+        for (weights, u) in weights.chunks_exact(k.max(1)).zip(u.chunks_exact(draws)) {
+            if replacement {
+                with_replacement(weights, u, &mut out);
+            } else {
+                without_replacement(weights, u, n, &mut out);
             }
         }
-        let shape = if x.ndim() == 1 {
-            Shape::from([n])
-        } else {
-            Shape::from([rows, n])
-        };
         Ok(smallvec![Tensor::from_slice(&out, shape)?])
     }),
     ..OpDef::BASE
 };
+
+/// For each uniform number, the category in whose part of the sum of the weights it falls.
+fn with_replacement(weights: &[f64], u: &[f64], out: &mut Vec<i64>) {
+    let mut total = 0.0;
+    let sums: Vec<f64> = weights
+        .iter()
+        .map(|w| {
+            total += w;
+            total
+        })
+        .collect();
+    // Rounding may lead past the end, or into nothing: the last category that has a weight.
+    let last = weights.iter().rposition(|w| *w > 0.0).unwrap_or(0);
+    for x in u {
+        let chosen = sums.partition_point(|s| *s <= x * total);
+        out.push(chosen.min(last) as i64);
+    }
+}
+
+/// The `n` that arrive first if category `i` arrives at an exponential time of rate `w_i`: each is
+/// the next with a probability proportional to its weight among those left.
+fn without_replacement(weights: &[f64], u: &[f64], n: usize, out: &mut Vec<i64>) {
+    let time = |i: &usize| -(-u[*i]).ln_1p() / weights[*i];
+    let mut order: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] > 0.0).collect();
+    order.sort_by(|i, j| time(i).total_cmp(&time(j)));
+    out.extend(order[..n].iter().map(|i| *i as i64));
+}
 
 fn check_std(std: f64) -> Result<f64> {
     ensure!(
@@ -463,98 +483,149 @@ fn check_std(std: f64) -> Result<f64> {
     Ok(std)
 }
 
-/// Normal numbers with a mean and deviation for each element.
+/// Normal numbers with a mean and a deviation for each element.
 pub static NORMAL: OpDef = OpDef {
     name: "normal",
-    doc: "Normal numbers with means `mean` and standard deviations `std` (tensors or numbers), or of \
-          shape `size` with numbers for both.",
-    sig: &["(mean: Tensor|Scalar, std: Tensor|Scalar = 1.0, *, generator: generator? = None)"],
-    forms: Forms::FUNCTION,
-    kernel: Kernel::Dynamic(|call| {
-        if let Operand::Tensor(std) = &call.inputs[1] {
-            let negative = super::any(super::lt(std, 0i64)?)?.item()?.as_bool();
-            ensure!(
-                !negative,
-                runtime,
-                "normal expects all elements of std >= 0.0"
-            );
-        } else if let Operand::Scalar(s) = &call.inputs[1] {
-            check_std(s.as_f64())?;
-        }
-        let _unrecorded = crate::tape::GradMode::set(false);
-        let dtype = float_dtype("normal", super::meta::result_type(call.inputs))?;
-        let z = Tensor::empty(super::meta::broadcast(call.inputs)?, dtype, Device::Cpu)?;
-        draw(&z, STANDARD, generator(call, 0))?;
-        Ok(smallvec![add(mul(z, &call.inputs[1])?, &call.inputs[0])?])
-    }),
-    ..OpDef::BASE
-};
-
-/// Normal numbers of a shape.
-pub static NORMAL_SIZE: OpDef = OpDef {
-    name: "normal_size",
-    doc: "Normal numbers of shape `size`.",
+    doc: "Normal numbers with means `mean` and standard deviations `std`, tensors that broadcast; or \
+          one of them or both are numbers, with `size` in the latter case. No gradient flows to \
+          either.\n\n\
+          >>> rg.normal(rg.tensor([1., 2.]), 0.)\n\
+          tensor([1., 2.])",
     sig: &[
+        "(mean, std: Tensor|Scalar = 1.0, *, generator: generator? = None)",
+        "(mean: float, std, *, generator: generator? = None)",
         "(mean: float, std: float, size: int[], *, generator: generator? = None, dtype: dtype? = None, device: device? = None, requires_grad: bool = False)",
     ],
-    aliases: &["normal"],
     forms: Forms::FUNCTION,
     kernel: Kernel::Dynamic(|call| {
         let a = call.attrs;
-        let (mean, std) = (a.float(0), check_std(a.float(1))?);
-        let dtype = float_dtype("normal", a.dtype(4).unwrap_or_else(default_dtype))?;
-        let t = Tensor::empty(
-            create::shape_of(a.ints(2))?,
-            dtype,
-            a.device(5).unwrap_or_default(),
-        )?;
-        draw(&t, Distribution::Normal { mean, std }, generator(call, 3))?;
-        create::leaf(t, a.bool(6))
+        if call.overload == 2 {
+            let (mean, std) = (a.float(0), check_std(a.float(1))?);
+            let dtype = float_dtype("normal", a.dtype(4).unwrap_or_else(default_dtype))?;
+            let device = a.device(5).unwrap_or_default();
+            let t = Tensor::empty(create::shape_of(a.ints(2))?, dtype, device)?;
+            draw(&t, Distribution::Normal { mean, std }, generator(call, 3))?;
+            return create::leaf(t, a.bool(6));
+        }
+        let (mean, std): (Operand, _) = match call.overload {
+            0 => (call.inputs[0].clone(), &call.inputs[1]),
+            _ => (a.scalar(0).into(), &call.inputs[0]),
+        };
+        let tensors = call.tensors().map(Tensor::dtype);
+        let dtype = tensors.reduce(DType::promote).unwrap_or_else(default_dtype);
+        float_dtype("normal", dtype)?;
+        let _unrecorded = GradMode::set(false);
+        match std {
+            Operand::Scalar(std) => {
+                check_std(std.as_f64())?;
+            }
+            Operand::Tensor(std) if std.device() != Device::Meta => ensure!(
+                !any(lt(std, 0i64)?)?.item()?.as_bool(),
+                runtime,
+                "normal expects all elements of std >= 0.0"
+            ),
+            _ => {}
+        }
+        let device = dispatch::device_of(call.inputs)?;
+        let z = Tensor::empty(super::meta::broadcast(call.inputs)?, dtype, device)?;
+        draw(&z, STANDARD, generator(call, call.overload))?;
+        Ok(smallvec![add(mul(z, std)?, mean)?])
     }),
     ..OpDef::BASE
 };
 
-/// `dropout`.
-pub static DROPOUT: OpDef = OpDef {
-    name: "dropout",
-    doc: "While training (`train`), each element is 0 with probability `p` and otherwise divided by \
-          `1 - p`; else `input` itself.",
-    sig: &["(input, p: float = 0.5, train: bool = True)"],
-    forms: Forms::NN,
-    kernel: Kernel::Composite(|call| {
-        let (x, p) = (call.tensor(0), call.attrs.float(0));
-        ensure!(
-            (0.0..=1.0).contains(&p),
-            value,
-            "dropout probability has to be between 0 and 1, but got {p}"
-        );
-        if !call.attrs.bool(1) || p == 0.0 {
-            return Ok(smallvec![x.clone()]);
+/// A stream of uniform numbers for one element: its block of the generator is the seed.
+struct Stream {
+    seed: u64,
+    next: u64,
+}
+
+impl Stream {
+    fn new(seed: u64, block: u64) -> Self {
+        let bits = philox(seed, block);
+        Self {
+            seed: u64::from(bits[0]) << 32 | u64::from(bits[1]),
+            next: 0,
         }
-        float_dtype("dropout", x.dtype())?;
-        let kept = Tensor::empty(x.shape().clone(), DType::Bool, x.device())?;
-        draw(
-            &kept,
-            Distribution::Bernoulli { p: 1.0 - p },
-            default_generator(),
-        )?;
-        // Chosen, not multiplied: a dropped infinity is 0.
-        let scaled = if p == 1.0 {
-            x.clone()
-        } else {
-            div(x, 1.0 - p)?
-        };
-        Ok(smallvec![where_(kept, scaled, 0i64)?])
+    }
+
+    /// In `(0, 1]`.
+    fn unit(&mut self) -> f64 {
+        let bits = philox(self.seed, self.next);
+        self.next += 1;
+        1.0 - unit_f64(bits[0], bits[1])
+    }
+}
+
+/// A Poisson number. Up to a rate of 10: how many exponential times fit into the rate. Beyond:
+/// transformed rejection with squeeze, algorithm PTRS of W. Hoermann, "The transformed rejection
+/// method for generating Poisson random variables", Insurance: Mathematics and Economics 12 (1993).
+fn poisson(rate: f64, stream: &mut Stream) -> f64 {
+    if rate < 10.0 {
+        let (limit, mut product, mut count) = ((-rate).exp(), stream.unit(), 0.0);
+        while product > limit {
+            product *= stream.unit();
+            count += 1.0;
+        }
+        return count;
+    }
+    let b = 0.931 + 2.53 * rate.sqrt();
+    let a = -0.059 + 0.02483 * b;
+    let inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
+    let v_r = 0.9277 - 3.6224 / (b - 2.0);
+    loop {
+        let (u, v) = (stream.unit() - 0.5, stream.unit());
+        let us = 0.5 - u.abs();
+        let k = ((2.0 * a / us + b) * u + rate + 0.43).floor();
+        if us >= 0.07 && v <= v_r {
+            return k;
+        }
+        if k < 0.0 || (us < 0.013 && v > us) {
+            continue;
+        }
+        let left = v.ln() + inverse_alpha.ln() - (a / (us * us) + b).ln();
+        if left <= k * rate.ln() - rate - libm::lgamma(k + 1.0) {
+            return k;
+        }
+    }
+}
+
+/// Poisson numbers.
+pub static POISSON: OpDef = OpDef {
+    name: "poisson",
+    doc: "Numbers of events, each with the Poisson distribution whose rate an element of `input` is, \
+          in its shape and type. No gradient flows to the rates.\n\n\
+          >>> rg.poisson(rg.zeros(2))\n\
+          tensor([0., 0.])",
+    sig: &["(input, generator: generator? = None)"],
+    forms: Forms::FUNCTION,
+    kernel: Kernel::Dynamic(|call| {
+        let x = call.tensor(0);
+        float_dtype("poisson", x.dtype())?;
+        if x.device() == Device::Meta {
+            return Ok(smallvec![Tensor::empty_like(x, x.dtype(), x.device())?]);
+        }
+        let rates: Vec<f64> = x.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        ensure!(
+            rates.iter().all(|r| *r >= 0.0 && r.is_finite()),
+            runtime,
+            "invalid Poisson rate, expected rate to be non-negative"
+        );
+        let (seed, offset) = generator(call, 0).reserve(rates.len() as u64);
+        let draws: Vec<f64> = (offset..)
+            .zip(&rates)
+            .map(|(block, rate)| poisson(*rate, &mut Stream::new(seed, block)))
+            .collect();
+        let _unrecorded = GradMode::set(false);
+        let t = Tensor::from_slice(&draws, x.shape().clone())?;
+        Ok(smallvec![cast(&t, x.dtype())?])
     }),
-    ..OpDef::COMPOSITE
+    ..OpDef::BASE
 };
 
-/// Random numbers in the shape and type of the target of an in-place op.
-fn refill(call: &Call, distribution: Distribution, at: usize, integers: bool) -> Result<Outputs> {
+/// Random numbers in the shape and type of the first input.
+fn refill(call: &Call, distribution: Distribution, at: usize) -> Result<Outputs> {
     let x = call.tensor(0);
-    if !integers {
-        float_dtype(&format!("{}_", call.op.name), x.dtype())?;
-    }
     let t = Tensor::empty(x.shape().clone(), x.dtype(), x.device())?;
     draw(&t, distribution, generator(call, at))?;
     Ok(smallvec![t])
@@ -573,18 +644,30 @@ const FILL: OpDef = OpDef {
 pub static UNIFORM_: OpDef = OpDef {
     name: "uniform",
     doc: "Fills the tensor with uniform numbers in `[from, to)`.",
-    sig: &[
-        "(input, a: float = 0.0, b: float = 1.0, *, generator: generator? = None)",
-        "(input, from: float = 0.0, to: float = 1.0, *, generator: generator? = None)",
-    ],
+    sig: &["(input, from: float = 0.0, to: float = 1.0, *, generator: generator? = None)"],
     kernel: Kernel::Dynamic(|call| {
         let (low, high) = (call.attrs.float(0), call.attrs.float(1));
+        let dtype = float_dtype("uniform_", call.tensor(0).dtype())?;
+        let most = greatest(dtype);
+        for (name, bound) in [("from", low), ("to", high)] {
+            ensure!(
+                bound.abs() <= most,
+                runtime,
+                "{name} is out of bounds for {dtype}: {bound}"
+            );
+        }
         ensure!(
             low <= high,
             runtime,
             "uniform_ expects to return a [from, to) range, but found from={low} > to={high}"
         );
-        refill(call, Distribution::Uniform { low, high }, 2, false)
+        ensure!(
+            high - low <= most,
+            runtime,
+            "uniform_ expects to-from <= {most:e}, but found to={high} and from={low} which result \
+             in to-from to exceed the limit"
+        );
+        refill(call, Distribution::Uniform { low, high }, 2)
     }),
     ..FILL
 };
@@ -596,7 +679,8 @@ pub static NORMAL_: OpDef = OpDef {
     sig: &["(input, mean: float = 0.0, std: float = 1.0, *, generator: generator? = None)"],
     kernel: Kernel::Dynamic(|call| {
         let (mean, std) = (call.attrs.float(0), check_std(call.attrs.float(1))?);
-        refill(call, Distribution::Normal { mean, std }, 2, false)
+        float_dtype("normal_", call.tensor(0).dtype())?;
+        refill(call, Distribution::Normal { mean, std }, 2)
     }),
     ..FILL
 };
@@ -604,35 +688,31 @@ pub static NORMAL_: OpDef = OpDef {
 /// Integers, in place.
 pub static RANDOM_: OpDef = OpDef {
     name: "random",
-    doc: "Fills the tensor with integers from `from` up to but not including `to`; without bounds, \
-          with all integers its type holds exactly.",
+    doc: "Fills the tensor with integers from `from` (0) up to but not including `to`; without `to`, \
+          with all integers that its type holds exactly, none of them below `from`.",
     sig: &[
         "(input, from: int, to: int?, *, generator: generator? = None)",
         "(input, to: int? = None, *, generator: generator? = None)",
     ],
     kernel: Kernel::Dynamic(|call| {
-        let most = match call.tensor(0).dtype() {
-            DType::Bool => 2,
-            DType::U8 => 256,
-            DType::I8 => 128,
-            DType::I16 => 1 << 15,
-            DType::I32 => 1 << 31,
-            DType::I64 => i64::MAX,
-            DType::F16 => (1 << 11) + 1,
-            DType::BF16 => (1 << 8) + 1,
-            DType::F32 => (1 << 24) + 1,
-            DType::F64 => (1 << 53) + 1,
+        let dtype = call.tensor(0).dtype();
+        let most = match dtype {
+            DType::F16 => 1 << 11,
+            DType::BF16 => 1 << 8,
+            DType::F32 => 1 << 24,
+            DType::F64 => 1 << 53,
+            // One less in `int64`, where one more than the greatest has no name.
+            _ => create::integers_of(dtype)[1].min(i64::MAX - 1),
         };
         let (low, high, at) = match call.overload {
-            0 => (call.attrs.int(0), call.attrs.int_opt(1).unwrap_or(most), 2),
-            _ => (0, call.attrs.int_opt(0).unwrap_or(most), 1),
+            0 => (call.attrs.int(0), call.attrs.int_opt(1), 2),
+            _ => (0, call.attrs.int_opt(0), 1),
         };
-        ensure!(
-            low < high,
-            runtime,
-            "random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
-        );
-        refill(call, Distribution::Integers { low, high }, at, true)
+        refill(
+            call,
+            check_integers(low, high.unwrap_or(most + 1), dtype)?,
+            at,
+        )
     }),
     ..FILL
 };
@@ -640,27 +720,44 @@ pub static RANDOM_: OpDef = OpDef {
 /// Ones and zeros, in place.
 pub static BERNOULLI_: OpDef = OpDef {
     name: "bernoulli",
-    doc: "Fills the tensor with 1 with probability `p` (a number, or a tensor of one an element), \
-          else 0.",
+    doc: "Fills the tensor with 1 with probability `p` (a number, or a tensor that broadcasts to its \
+          shape), else 0.",
     sig: &[
-        "(input, p: float = 0.5, *, generator: generator? = None)",
         "(input, p, *, generator: generator? = None)",
+        "(input, p: float = 0.5, *, generator: generator? = None)",
     ],
     kernel: Kernel::Dynamic(|call| {
         if call.overload == 1 {
-            let _unrecorded = crate::tape::GradMode::set(false);
-            let x = call.tensor(0);
-            let u = uniforms(x, generator(call, 0))?;
-            return Ok(smallvec![cast(&super::lt(u, call.tensor(1))?, x.dtype())?]);
+            return refill(call, check_probability(call.attrs.float(0))?, 1);
         }
-        let p = probability(call.attrs.float(0))?;
-        refill(call, Distribution::Bernoulli { p }, 1, true)
+        let (x, p) = (call.tensor(0), call.tensor(1));
+        ensure!(
+            p.shape().broadcast(x.shape()).as_ref() == Some(x.shape()),
+            runtime,
+            "the probabilities of shape {} do not broadcast to the tensor's shape {}",
+            p.shape(),
+            x.shape()
+        );
+        Ok(smallvec![bernoulli(x, p, generator(call, 0))?])
     }),
     ..FILL
 };
 
+/// The type of a tensor that takes a continuous distribution.
+fn continuous(call: &Call, name: &str) -> Result<()> {
+    let dtype = call.tensor(0).dtype();
+    ensure!(
+        dtype.is_float(),
+        runtime,
+        "{name} distribution is a continuous probability distribution. dtype must be a floating \
+         point but you specified {}",
+        dtype.scalar_type_name()
+    );
+    Ok(())
+}
+
 macro_rules! fills {
-    ($( $(#[$doc:meta])* $NAME:ident $name:literal $sig:literal $at:literal $integers:literal $text:literal |$call:ident| $body:expr; )*) => { $(
+    ($( $(#[$doc:meta])* $NAME:ident $name:literal $sig:literal $at:literal $text:literal |$call:ident| $body:expr; )*) => { $(
         $(#[$doc])*
         pub static $NAME: OpDef = OpDef {
             name: $name,
@@ -668,7 +765,7 @@ macro_rules! fills {
             sig: &[$sig],
             kernel: Kernel::Dynamic(|$call| {
                 let distribution = $body;
-                refill($call, distribution, $at, $integers)
+                refill($call, distribution, $at)
             }),
             ..FILL
         };
@@ -677,33 +774,36 @@ macro_rules! fills {
 
 fills! {
     /// Exponential numbers, in place.
-    EXPONENTIAL_ "exponential" "(input, lambd: float = 1.0, *, generator: generator? = None)" 1 false
-        "Fills the tensor with exponential numbers of rate `lambd`." |call| {
+    EXPONENTIAL_ "exponential" "(input, lambd: float = 1.0, *, generator: generator? = None)" 1
+        "Fills the tensor with exponential numbers of rate `lambd`: their mean is `1 / lambd`." |call| {
             let rate = call.attrs.float(0);
             ensure!(rate > 0.0, runtime, "exponential_ expects lambda > 0.0, but found lambda={rate}");
+            continuous(call, "Exponential")?;
             Distribution::Exponential { rate }
         };
     /// Log-normal numbers, in place.
-    LOG_NORMAL_ "log_normal" "(input, mean: float = 1.0, std: float = 2.0, *, generator: generator? = None)" 2 false
-        "Fills the tensor with exponentials of normal numbers." |call| {
+    LOG_NORMAL_ "log_normal" "(input, mean: float = 1.0, std: float = 2.0, *, generator: generator? = None)" 2
+        "Fills the tensor with exponentials of normal numbers of mean `mean` and standard deviation \
+         `std`." |call| {
             let std = call.attrs.float(1);
             ensure!(std > 0.0, runtime, "log_normal_ expects std > 0.0, but found std={std}");
+            continuous(call, "Log-normal")?;
             Distribution::LogNormal { mean: call.attrs.float(0), std }
         };
     /// Cauchy numbers, in place.
-    CAUCHY_ "cauchy" "(input, median: float = 0.0, sigma: float = 1.0, *, generator: generator? = None)" 2 false
-        "Fills the tensor with numbers of the Cauchy distribution." |call| {
+    CAUCHY_ "cauchy" "(input, median: float = 0.0, sigma: float = 1.0, *, generator: generator? = None)" 2
+        "Fills the tensor with numbers of the Cauchy distribution around `median`, half of them \
+         within `sigma` of it." |call| {
             let sigma = call.attrs.float(1);
             ensure!(sigma > 0.0, runtime, "cauchy_ expects sigma > 0.0, but found sigma={sigma}");
+            continuous(call, "Cauchy")?;
             Distribution::Cauchy { median: call.attrs.float(0), sigma }
         };
     /// Numbers of trials, in place.
-    GEOMETRIC_ "geometric" "(input, p: float, *, generator: generator? = None)" 1 true
+    GEOMETRIC_ "geometric" "(input, p: float, *, generator: generator? = None)" 1
         "Fills the tensor with how many trials of probability `p` it takes to the first success." |call| {
             let p = call.attrs.float(0);
-            if !(0.0 < p && p < 1.0) {
-                bail!(runtime, "geometric_ expects p to be in (0, 1), but got p={p}");
-            }
+            ensure!(0.0 < p && p < 1.0, runtime, "geometric_ expects p to be in (0, 1), but got p={p}");
             Distribution::Geometric { p }
         };
 }

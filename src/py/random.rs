@@ -4,7 +4,7 @@ use super::convert;
 use super::dtype::{PyDevice, device_of};
 use super::tensor::PyTensor;
 use crate::base::{Device, Shape};
-use crate::ops::random::{Generator, default_generator};
+use crate::ops::random::{DEFAULT_SEED, Generator, default_generator};
 use crate::tensor::Tensor;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -55,8 +55,7 @@ impl PyGenerator {
     #[pyo3(signature = (device = None))]
     fn new(device: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         device.map(device_of).transpose()?;
-        let seed = default_generator().initial_seed();
-        Ok(Self(Arc::new(Generator::new(seed))))
+        Ok(Self(Arc::new(Generator::new(DEFAULT_SEED))))
     }
 
     /// Starts the stream of a seed; returns the generator.

@@ -176,7 +176,7 @@ impl Signature {
                 };
                 if p.varargs && (given - at > 1 || !is_sequence(&value)) && !value.is_none() {
                     let rest = args.get_slice(at - lead, args.len());
-                    attrs.push(convert_ints(i, rest.as_any())?);
+                    p.convert(i, rest.as_any(), &mut inputs, &mut attrs)?;
                     at = given;
                 } else {
                     at += 1;
@@ -202,7 +202,7 @@ impl Signature {
                     },
                     (Some(default), false) => attrs.push(default.clone()),
                     (None, _) => {
-                        if p.varargs {
+                        if p.varargs && p.kind == Kind::Ints {
                             attrs.push(Attr::Ints(SmallVec::new()));
                         } else {
                             return Err(Mismatch::Missing(i));

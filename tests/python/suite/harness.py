@@ -43,8 +43,21 @@ LARGEST = {"f64": np.inf, "f32": 3.4028235e38, "f16": 65504.0, "bf16": 3.3895314
 
 
 def table() -> dict[str, dict[str, Any]]:
-    """The op table by name."""
-    return {entry["name"]: entry for entry in _C.op_table()}
+    """The op table by name; an op that has no form but the one in place goes by that one's name."""
+    return {
+        in_place_name(entry) if is_only_in_place(entry) else entry["name"]: entry
+        for entry in _C.op_table()
+    }
+
+
+def is_only_in_place(entry: dict[str, Any]) -> bool:
+    """Whether an op has no form but the one in place."""
+    return entry["in_place"] and not any(entry[form] for form in ("function", "method", "nn"))
+
+
+def in_place_name(entry: dict[str, Any]) -> str:
+    """The name of the form in place."""
+    return f"{entry['name']}_"
 
 
 def is_visible(entry: dict[str, Any]) -> bool:
@@ -54,6 +67,8 @@ def is_visible(entry: dict[str, Any]) -> bool:
 
 def callable_of(op: Op, entry: dict[str, Any]) -> Callable[..., Any]:
     """The op as a function of its first argument and the others."""
+    if is_only_in_place(entry):
+        return lambda x, *args, **kwargs: getattr(x.clone(), op.name)(*args, **kwargs)
     if op.method_only or not (entry["function"] or entry["nn"]):
         return lambda x, *args, **kwargs: getattr(x, op.name)(*args, **kwargs)
     return getattr(rg, op.name) if entry["function"] else getattr(_C, op.name)

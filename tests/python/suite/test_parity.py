@@ -19,6 +19,7 @@ from .harness import (
     callable_of,
     dtype_name,
     is_float,
+    is_only_in_place,
     outputs,
     pattern,
     tensors,
@@ -60,6 +61,8 @@ def torch_function(op: Op) -> Callable[..., Any] | None:
     for prefix, place in [("linalg_", torch.linalg), ("special_", torch.special)]:
         if name.startswith(prefix) and hasattr(place, name.removeprefix(prefix)):
             return getattr(place, name.removeprefix(prefix))
+    if is_only_in_place(entry):
+        return lambda x, *args, **kwargs: getattr(x.clone(), name)(*args, **kwargs)
     if hasattr(torch.Tensor, name):
         return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
     return next((getattr(p, name) for p in places if hasattr(p, name)), None)
