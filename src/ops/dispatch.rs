@@ -159,6 +159,26 @@ fn execute(call: &Call) -> Result<Outputs> {
             }
             Ok(outs)
         }
+        Kernel::Update(f) => {
+            let specs = (call.op.meta)(call)?;
+            let device = device_of(call.inputs)?;
+            let x = call.tensor(0);
+            let out = Tensor::empty(x.shape().clone(), x.dtype(), device)?;
+            debug_assert!(specs[0].shape == *x.shape() && specs[0].dtype == x.dtype());
+            if device != Device::Meta {
+                let backend = backend::of(device)?;
+                let ins = [Input::View(x.as_view())];
+                let compute = x.dtype().compute();
+                backend.map(Functor::Copy, &[], compute, out.as_view(), &ins);
+                let outs = std::slice::from_ref(&out);
+                f(&KernelCx {
+                    call,
+                    outs,
+                    backend,
+                })?;
+            }
+            Ok(smallvec![out])
+        }
         Kernel::Dynamic(f) => f(call),
         Kernel::Composite(_) => unreachable!("composites run their own ops"),
     }
@@ -271,6 +291,10 @@ fn make_node(
     if mode::refuse_tainted() {
         refuse_tainted(call)?;
     }
+    // A rule may read more inputs than a call has: all tensors of a list.
+    if inputs.len() < OUTPUTS as usize {
+        mask &= (1 << inputs.len()) - 1 | !0 << OUTPUTS;
+    }
     let mut saved: SmallVec<[Saved; 2]> = SmallVec::new();
     let mut bits = mask;
     while bits != 0 {
@@ -371,27 +395,23 @@ fn in_place(call: &Call) -> Result<()> {
     let x = call.tensor(0);
     let recorded = mode::grad_enabled() && inputs.iter().any(Operand::requires_grad);
     check_writable(x, recorded)?;
-    let Kernel::Map { f, promote } = op.kernel else {
-        // Other kernels compute out of place, and the result is copied in. What they save of the
-        // target must survive that, so they read a copy with the target's history.
-        let mut inputs: SmallVec<[Operand; 3]> = inputs.iter().cloned().collect();
-        if recorded && x.dtype().is_float() {
-            inputs[0] = Operand::Tensor(copy_with_history(x)?);
-        }
-        let result = run_overload(op, overload, &inputs, attrs)?.swap_remove(0);
-        check_result(x, &result.meta())?;
-        return copy_(x, &result);
-    };
-    if mode::open_levels() > 0 && call.tensors().any(|t| t.tangents().is_some()) {
-        if std::ptr::eq(op, &table::COPY) {
-            write(call, f, promote, recorded)?;
-            return push_forward_in_place(x, call.tensor(1));
-        }
-        let result = run_overload(op, overload, inputs, attrs)?.swap_remove(0);
-        check_result(x, &result.meta())?;
-        return copy_(x, &result);
+    let is_dual = mode::open_levels() > 0 && call.tensors().any(|t| t.tangents().is_some());
+    if is_dual && std::ptr::eq(op, &table::COPY) {
+        write(call, recorded)?;
+        return push_forward_in_place(x, call.tensor(1));
     }
-    write(call, f, promote, recorded)
+    if matches!(op.kernel, Kernel::Map { .. } | Kernel::Update(_)) && !is_dual {
+        return write(call, recorded);
+    }
+    // Other kernels compute out of place, and the result is copied in. What they save of the target
+    // must survive that, so they read a copy with the target's history.
+    let mut inputs: SmallVec<[Operand; 3]> = inputs.iter().cloned().collect();
+    if recorded && x.dtype().is_float() {
+        inputs[0] = Operand::Tensor(copy_with_history(x)?);
+    }
+    let result = run_overload(op, overload, &inputs, attrs)?.swap_remove(0);
+    check_result(x, &result.meta())?;
+    copy_(x, &result)
 }
 
 /// `x.copy_(src)`, recorded.
@@ -422,11 +442,20 @@ fn check_result(x: &Tensor, result: &crate::tape::Meta) -> Result<()> {
 }
 
 /// Writes, counts the write, records.
-fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()> {
+fn write(call: &Call, recorded: bool) -> Result<()> {
     let x = call.tensor(0);
     let copying = std::ptr::eq(call.op, &table::COPY);
-    let (compute, dtype) = meta::promote(call, promote)?;
-    let shape = meta::broadcast(call.inputs)?;
+    let (compute, dtype, shape) = match call.op.kernel {
+        Kernel::Map { promote, .. } => {
+            let (compute, dtype) = meta::promote(call, promote)?;
+            (compute, dtype, meta::broadcast(call.inputs)?)
+        }
+        _ => {
+            let result = (call.op.meta)(call)?.swap_remove(0);
+            device_of(call.inputs)?;
+            (result.dtype.compute(), result.dtype, result.shape)
+        }
+    };
     // A copy casts to the target whatever the types.
     let dtype = if copying { x.dtype() } else { dtype };
     check_result(
@@ -477,7 +506,15 @@ fn write(call: &Call, f: Functor, promote: Promote, recorded: bool) -> Result<()
         };
         map_into(&src, Functor::Copy, Promote::Cast, compute, x)?;
     } else {
-        map_into(call, f, promote, compute, x)?;
+        match call.op.kernel {
+            Kernel::Map { f, promote } => map_into(call, f, promote, compute, x)?,
+            Kernel::Update(f) if x.device() != Device::Meta => f(&KernelCx {
+                call,
+                outs: std::slice::from_ref(x),
+                backend: backend::of(x.device())?,
+            })?,
+            _ => {}
+        }
     }
     x.storage().bump(call.op.number(), Site::current().0);
     if needs != 0 {
@@ -495,6 +532,7 @@ fn detach_aliases(call: &Call) -> Result<SmallVec<[Operand; 3]>> {
         if let Operand::Tensor(t) = input
             && t.storage().same(x.storage())
             && (t.layout() != x.layout()
+                || matches!(call.op.kernel, Kernel::Update(_))
                 || call
                     .op
                     .grads

@@ -160,3 +160,26 @@ pub fn copy_compute(from: DType, to: DType) -> DType {
         to.compute()
     }
 }
+
+/// The least number of an integer type.
+pub fn least_integer(dtype: DType) -> i64 {
+    match dtype {
+        DType::I8 => i64::from(i8::MIN),
+        DType::I16 => i64::from(i16::MIN),
+        DType::I32 => i64::from(i32::MIN),
+        DType::I64 => i64::MIN,
+        _ => 0,
+    }
+}
+
+/// The greatest number of an integer type.
+pub fn greatest_integer(dtype: DType) -> i64 {
+    match dtype {
+        DType::Bool => 1,
+        DType::U8 => i64::from(u8::MAX),
+        DType::I8 => i64::from(i8::MAX),
+        DType::I16 => i64::from(i16::MAX),
+        DType::I32 => i64::from(i32::MAX),
+        _ => i64::MAX,
+    }
+}

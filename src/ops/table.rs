@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use std::sync::{LazyLock, OnceLock};
 
 pub use super::copy::COPY;
-pub use super::view::VIEW_SCATTER;
+pub use super::region::VIEW_SCATTER;
 
 /// The families, in the order of the documentation.
 static FAMILIES: &[&[&OpDef]] = &[
@@ -18,17 +18,24 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::compare::OPS,
     super::copy::OPS,
     super::create::OPS,
+    super::gather::OPS,
     super::index::OPS,
+    super::join::OPS,
     super::logical::OPS,
+    super::lookup::OPS,
     super::loss::OPS,
     super::matmul::OPS,
     super::norm::OPS,
     super::random::OPS,
     super::reduce::OPS,
+    super::region::OPS,
     super::scan::OPS,
     super::shape::OPS,
     super::softmax::OPS,
     super::sort::OPS,
+    super::split::OPS,
+    super::strided::OPS,
+    super::subscript::OPS,
     super::unary::OPS,
     super::view::OPS,
 ];
@@ -97,7 +104,10 @@ impl Rule for OpDef {
             .copied()
             .find(|op| std::ptr::eq(*op, self))
             .expect("a table entry");
-        dispatch::run(op, inputs, attrs)
+        match (op.kernel, inputs) {
+            (Kernel::View(_), [Operand::Tensor(x)]) => super::strided::review(op, x, attrs),
+            _ => dispatch::run(op, inputs, attrs),
+        }
     }
 }
 

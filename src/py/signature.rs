@@ -20,6 +20,7 @@ enum Kind {
     Int,
     Float,
     Bool,
+    True,
     Str,
     Ints,
     Floats,
@@ -39,6 +40,7 @@ impl Kind {
             "int" => Kind::Int,
             "float" => Kind::Float,
             "bool" => Kind::Bool,
+            "true" => Kind::True,
             "str" => Kind::Str,
             "int[]" => Kind::Ints,
             "float[]" => Kind::Floats,
@@ -59,6 +61,7 @@ impl Kind {
             Kind::Int => "int",
             Kind::Float => "float",
             Kind::Bool => "bool",
+            Kind::True => "True",
             Kind::Str => "str",
             Kind::Ints => "tuple of ints",
             Kind::Floats => "tuple of floats",
@@ -176,7 +179,7 @@ impl Signature {
                 };
                 if p.varargs && (given - at > 1 || !is_sequence(&value)) && !value.is_none() {
                     let rest = args.get_slice(at - lead, args.len());
-                    attrs.push(convert_ints(i, rest.as_any())?);
+                    p.convert(i, rest.as_any(), &mut inputs, &mut attrs)?;
                     at = given;
                 } else {
                     at += 1;
@@ -202,7 +205,7 @@ impl Signature {
                     },
                     (Some(default), false) => attrs.push(default.clone()),
                     (None, _) => {
-                        if p.varargs {
+                        if p.varargs && p.kind == Kind::Ints {
                             attrs.push(Attr::Ints(SmallVec::new()));
                         } else {
                             return Err(Mismatch::Missing(i));
@@ -374,6 +377,10 @@ impl Param {
                     Some(Scalar::Int(x @ (0 | 1))) => attrs.push(x == 1),
                     _ => return Err(wrong()),
                 },
+            },
+            Kind::True => match value.cast::<PyBool>() {
+                Ok(b) if b.is_true() => attrs.push(true),
+                _ => return Err(wrong()),
             },
             Kind::Str => attrs.push(value.cast::<PyString>().map_err(|_| wrong())?.to_str()?),
             Kind::Ints => attrs.push(convert_ints(i, value)?),
