@@ -590,7 +590,7 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
             mask: 0,
             saved: smallvec![],
         },
-        edges: smallvec![base_edge, Some(written)],
+        edges: smallvec![base_edge, Some(written.clone())],
         inputs: smallvec![None, Some(x.meta())],
         outputs: smallvec![base.meta()],
         site: Site::current(),
@@ -598,6 +598,8 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
         retain: None,
     });
     base.set_history(Some(Edge { node, output: 0 }));
+    // What lies in the view now is what was written: its edge need not go through the base.
+    x.set_history(Some(written));
     Ok(())
 }
 
