@@ -20,13 +20,11 @@ __all__ = [
     "ShortTensor",
     "are_deterministic_algorithms_enabled",
     "asarray",
-    "broadcast_tensors",
     "einsum",
     "get_num_threads",
     "is_complex",
     "is_floating_point",
     "is_nonzero",
-    "meshgrid",
     "numel",
     "result_type",
     "set_default_device",
@@ -38,29 +36,6 @@ __all__ = [
     "unique_consecutive",
     "use_deterministic_algorithms",
 ]
-
-
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """The coordinates of a grid: tensor i varies along dimension i of the result.
-
-    Args:
-        tensors: vectors, or one sequence of vectors.
-        indexing: ``'ij'``, or ``'xy'``, which swaps the first two dimensions.
-
-    >>> import rustgrad as rg
-    >>> x, y = rg.meshgrid(rg.arange(2), rg.arange(3))
-    >>> x
-    tensor([[0, 0, 0],
-            [1, 1, 1]])
-    """
-    several = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
-    return _C.meshgrid(list(several), indexing=indexing)
-
-
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """All tensors expanded to the shape they broadcast to, without copying."""
-    several = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
-    return _C.broadcast_tensors(list(several))
 
 
 def einsum(*args: Any) -> Tensor:

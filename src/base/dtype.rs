@@ -169,6 +169,29 @@ impl DType {
         self.category() <= to.category()
     }
 
+    /// The least and the greatest integer of an integer type or of bool; of a floating-point type,
+    /// of `int64`.
+    pub fn integers(self) -> [i64; 2] {
+        match self {
+            DType::Bool => [0, 1],
+            DType::U8 => [0, u8::MAX.into()],
+            DType::I8 => [i8::MIN.into(), i8::MAX.into()],
+            DType::I16 => [i16::MIN.into(), i16::MAX.into()],
+            DType::I32 => [i32::MIN.into(), i32::MAX.into()],
+            _ => [i64::MIN, i64::MAX],
+        }
+    }
+
+    /// The greatest finite number of a floating-point type.
+    pub fn greatest(self) -> f64 {
+        match self {
+            DType::F16 => half::f16::MAX.to_f64(),
+            DType::BF16 => half::bf16::MAX.to_f64(),
+            DType::F64 => f64::MAX,
+            _ => f64::from(f32::MAX),
+        }
+    }
+
     /// The type a kernel computes in for elements of this type.
     pub fn compute(self) -> DType {
         match self {

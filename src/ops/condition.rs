@@ -1,7 +1,6 @@
 //! Choosing by a condition.
 
 use super::def::{Choice, Forms, IN, Kernel, OpDef, Promote, grad};
-use super::meta;
 use crate::backend::Functor;
 use crate::base::DType;
 use crate::ensure;
@@ -71,7 +70,7 @@ pub static MASKED_FILL: OpDef = OpDef {
             Operand::Scalar(v) if x.is_float() => {
                 let v = v.as_f64();
                 ensure!(
-                    !v.is_finite() || v.abs() <= meta::greatest(x),
+                    !v.is_finite() || v.abs() <= x.greatest(),
                     runtime,
                     "value cannot be converted to type {x} without overflow: {v}"
                 );

@@ -1,8 +1,8 @@
 //! Moving elements: clones, casts and writes in place.
 
-use super::def::{Forms, Kernel, NOTHING, OpDef, Promote, grad};
-use crate::backend::{self, Functor, Input};
-use crate::base::{DType, Device, Result};
+use super::def::{Forms, Kernel, KernelCx, NOTHING, OpDef, Promote, grad};
+use crate::backend::{self, Backend, Functor, Input, View};
+use crate::base::{DType, Device, Layout, Result};
 use crate::tensor::Tensor;
 
 /// This family.
@@ -100,4 +100,30 @@ pub fn contiguous(x: &Tensor) -> Result<Tensor> {
     } else {
         clone(x)
     }
+}
+
+/// Some elements of a tensor's storage, as a kernel sees them.
+pub(super) fn at<'a>(t: &'a Tensor, layout: &'a Layout) -> View<'a> {
+    View {
+        layout,
+        ..t.as_view()
+    }
+}
+
+/// Copies elements into others of the same shape, with a cast.
+pub(super) fn move_elements(backend: &dyn Backend, to: View, from: View) {
+    let compute = super::meta::copy_compute(from.dtype, to.dtype);
+    backend.map(Functor::Copy, &[], compute, to, &[Input::View(from)]);
+}
+
+/// The elements without history or tangents: kernels made of several steps run ops on them, which
+/// record nothing.
+pub(super) fn raw(x: &Tensor) -> Tensor {
+    x.alias(x.shared_layout().clone())
+}
+
+/// Output `i` takes as many elements, in order.
+pub(super) fn copy_into(cx: &KernelCx, i: usize, t: &Tensor) {
+    let layout = Layout::contiguous(t.shape().clone());
+    move_elements(cx.backend, at(&cx.outs[i], &layout), t.as_view());
 }

@@ -1,7 +1,6 @@
 //! Tensors from nothing: constants, ranges, and the like of another tensor.
 
 use super::def::{Call, Forms, Kernel, OpDef};
-use super::meta::greatest;
 use crate::base::dtype::{Category, default_dtype};
 use crate::base::{DType, Device, Result, Scalar, Shape};
 use crate::tape::Outputs;
@@ -51,29 +50,17 @@ pub(super) fn shape_of(size: &[i64]) -> Result<Shape> {
     Ok(size.iter().map(|&n| n as usize).collect())
 }
 
-/// The least and the greatest integer of a type; of a floating-point type, of `int64`.
-pub(super) fn integers_of(dtype: DType) -> [i64; 2] {
-    match dtype {
-        DType::Bool => [0, 1],
-        DType::U8 => [0, 255],
-        DType::I8 => [i8::MIN.into(), i8::MAX.into()],
-        DType::I16 => [i16::MIN.into(), i16::MAX.into()],
-        DType::I32 => [i32::MIN.into(), i32::MAX.into()],
-        _ => [i64::MIN, i64::MAX],
-    }
-}
-
 /// Whether a type holds a number; fractions are cut off, and unsigned types wrap negative numbers,
 /// as in PyTorch.
 pub(super) fn check_fits(value: Scalar, dtype: DType) -> Result<()> {
     let [least, most] = match dtype {
         DType::U8 => [-255, 255],
-        dtype => integers_of(dtype),
+        dtype => dtype.integers(),
     };
     let fits = match (dtype, value) {
         (DType::Bool, _) => true,
-        (d, Scalar::Float(x)) if d.is_float() => !x.is_finite() || x.abs() <= greatest(d),
-        (d, value) if d.is_float() => value.as_f64().abs() <= greatest(d),
+        (d, Scalar::Float(x)) if d.is_float() => !x.is_finite() || x.abs() <= d.greatest(),
+        (d, value) if d.is_float() => value.as_f64().abs() <= d.greatest(),
         (_, Scalar::Float(x)) => {
             // The border of `int64` is no `f64`: its neighbour within is.
             let inside = x.trunc() as i64 as f64 == x.trunc();

@@ -1,8 +1,8 @@
 //! Losses of classes: negative log-likelihood and cross-entropy.
 
+use super::copy::{copy_into, raw};
 use super::def::{Call, Forms, IN, Jvp, Kernel, OUT, OpDef, Returns, Spec, grad};
 use super::loss::{LOSS, reduced, unknown_reduction};
-use super::reduce::{copy_into, raw};
 use super::{
     add, cast, dispatch, div, gather, index_add, index_select, log_softmax, mul, ne, neg, reshape,
     scatter, sub, sum, sum_dims, unsqueeze, where_,

@@ -17,9 +17,10 @@
 //! `(input, other: Tensor|Scalar, *dim: int[], keepdim: bool = False, *, dtype: dtype? = None)`.
 //! A parameter without a type is a tensor. Types: `Tensor`, `Tensor?`, `Tensor|Scalar`, `Tensor[]`
 //! (the last tensor parameter; a list, flattened into the inputs), `Scalar`, `int`, `float`,
-//! `bool`, `str`, `int[]` (an int stands for a list of one), `float[]`, `dtype`, `device`,
-//! `generator`, `any`, each with `?` where `None` is allowed. `*name: int[]` takes either one
-//! sequence or all remaining positional ints; a lone `*` makes what follows keyword-only. Tensor
+//! `bool`, `true` (only `True` fits: for overloads that return something else then), `str`, `int[]`
+//! (an int stands for a list of one), `float[]`, `dtype`, `device`, `generator`, `any`, each with
+//! `?` where `None` is allowed. `*name: int[]` and `*name: Tensor[]` take either one sequence or
+//! all remaining positional arguments; a lone `*` makes what follows keyword-only. Tensor
 //! parameters become `Call::inputs`, the others `Call::attrs`, each in order. Everywhere, `axis`
 //! is accepted for `dim`, `keepdims` for `keepdim`, `out=` on functions, and the arguments of
 //! PyTorch that change nothing here (`layout`, `pin_memory`, `memory_format`, `non_blocking`).
@@ -119,6 +120,8 @@ pub enum Returns {
     One,
     /// A tuple of tensors, of any length.
     Tuple,
+    /// A tensor if there is one, else a tuple: results that arguments ask for.
+    OneOrTuple,
     /// A named tuple: `values, indices`.
     Named(&'static [&'static str]),
     /// The one element of the result, as a Python number.
@@ -172,6 +175,9 @@ pub enum Kernel {
     View(fn(&Call) -> Result<SmallVec<[Layout; 1]>>),
     /// Fills outputs allocated to `meta`.
     Compute(fn(&KernelCx) -> Result<()>),
+    /// Changes output 0, which holds a copy of input 0, or in place is input 0 itself: so it reads
+    /// input 0 nowhere else, and finds all mistakes before its first write.
+    Update(fn(&KernelCx) -> Result<()>),
     /// Makes its own outputs: their shapes depend on data. It has no gradient.
     Dynamic(fn(&Call) -> Result<Outputs>),
     /// A program of other ops, which record themselves. `Call::overload` tells which signature.

@@ -10,8 +10,8 @@
 //! a function's outputs lose the mark when they get their history; and a marked tensor that enters
 //! a recorded op during such a backward raises.
 
-use super::def::{Call, Choice, Kernel, KernelCx, OpDef};
-use super::{meta, table};
+use super::def::{Call, Choice, Kernel, KernelCx, OpDef, Spec};
+use super::{copy, meta, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, Device, Error, Layout, Result};
 use crate::tape::node::{OUTPUTS, input_metas};
@@ -159,6 +159,24 @@ fn execute(call: &Call) -> Result<Outputs> {
             }
             Ok(outs)
         }
+        Kernel::Update(f) => {
+            let specs = (call.op.meta)(call)?;
+            let device = device_of(call.inputs)?;
+            let x = call.tensor(0);
+            let out = Tensor::empty(x.shape().clone(), x.dtype(), device)?;
+            debug_assert!(specs[0].shape == *x.shape() && specs[0].dtype == x.dtype());
+            if device != Device::Meta {
+                let backend = backend::of(device)?;
+                copy::move_elements(backend, out.as_view(), x.as_view());
+                let outs = std::slice::from_ref(&out);
+                f(&KernelCx {
+                    call,
+                    outs,
+                    backend,
+                })?;
+            }
+            Ok(smallvec![out])
+        }
         Kernel::Dynamic(f) => f(call),
         Kernel::Composite(_) => unreachable!("composites run their own ops"),
     }
@@ -273,6 +291,10 @@ fn make_node(
     if mode::refuse_tainted() {
         refuse_tainted(call)?;
     }
+    // A rule may read more inputs than a call has: all tensors of a list.
+    if inputs.len() < OUTPUTS as usize {
+        mask &= (1 << inputs.len()) - 1 | !0 << OUTPUTS;
+    }
     let mut saved: SmallVec<[Saved; 2]> = SmallVec::new();
     let mut bits = mask;
     while bits != 0 {
@@ -382,7 +404,7 @@ fn in_place(call: &Call) -> Result<()> {
             Ok(())
         };
     }
-    if op.is_map() && !dual {
+    if !dual && (op.is_map() || matches!(op.kernel, Kernel::Update(_))) {
         return write(call, recorded);
     }
     // Computed out of place, then copied in. What is saved of the target on the way must survive
@@ -427,18 +449,30 @@ fn check_result(x: &Tensor, result: &crate::tape::Meta) -> Result<()> {
 fn write(call: &Call, recorded: bool) -> Result<()> {
     let x = call.tensor(0);
     let copying = std::ptr::eq(call.op, &table::COPY);
-    let mut choice = meta::choose(call)?;
-    let shape = meta::broadcast(call.inputs)?;
-    if copying {
-        // A copy casts to the target whatever the types.
-        choice.dtype = x.dtype();
-        choice.compute = meta::copy_compute(call.inputs[1].dtype(), x.dtype());
-    }
+    let (choice, result) = match call.op.kernel {
+        Kernel::Update(_) => {
+            device_of(call.inputs)?;
+            (None, (call.op.meta)(call)?.swap_remove(0))
+        }
+        _ => {
+            let mut choice = meta::choose(call)?;
+            if copying {
+                // A copy casts to the target whatever the types.
+                choice.dtype = x.dtype();
+                choice.compute = meta::copy_compute(call.inputs[1].dtype(), x.dtype());
+            }
+            let result = Spec {
+                shape: meta::broadcast(call.inputs)?,
+                dtype: choice.dtype,
+            };
+            (Some(choice), result)
+        }
+    };
     check_result(
         x,
         &crate::tape::Meta {
-            shape: shape.into(),
-            dtype: choice.dtype,
+            shape: result.shape.into(),
+            dtype: result.dtype,
             device: x.device(),
         },
     )?;
@@ -470,14 +504,21 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
         // Fails before the write where recording would fail after it.
         x.grad_edge()?;
     }
-    if copying {
-        let src = Call {
-            inputs: &call.inputs[1..],
-            ..*call
-        };
-        map_into(&src, &choice, x)?;
-    } else {
-        map_into(call, &choice, x)?;
+    match (&choice, call.op.kernel) {
+        (Some(choice), _) if copying => {
+            let src = Call {
+                inputs: &call.inputs[1..],
+                ..*call
+            };
+            map_into(&src, choice, x)?;
+        }
+        (Some(choice), _) => map_into(call, choice, x)?,
+        (None, Kernel::Update(f)) if x.device() != Device::Meta => f(&KernelCx {
+            call,
+            outs: std::slice::from_ref(x),
+            backend: backend::of(x.device())?,
+        })?,
+        _ => {}
     }
     x.storage().bump(call.op.number(), Site::current().0);
     if needs != 0 {
@@ -495,6 +536,7 @@ fn detach_aliases(call: &Call) -> Result<SmallVec<[Operand; 3]>> {
         if let Operand::Tensor(t) = input
             && t.storage().same(x.storage())
             && (t.layout() != x.layout()
+                || matches!(call.op.kernel, Kernel::Update(_))
                 || call
                     .op
                     .grads
@@ -552,7 +594,7 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
             mask: 0,
             saved: smallvec![],
         },
-        edges: smallvec![base_edge, Some(written)],
+        edges: smallvec![base_edge, Some(written.clone())],
         inputs: smallvec![None, Some(x.meta())],
         outputs: smallvec![base.meta()],
         site: Site::current(),
@@ -560,6 +602,8 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
         retain: None,
     });
     base.set_history(Some(Edge { node, output: 0 }));
+    // What lies in the view now is what was written: its edge need not go through the base.
+    x.set_history(Some(written));
     Ok(())
 }
 

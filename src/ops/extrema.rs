@@ -1,10 +1,11 @@
 //! Greatest and least elements, and where they are.
 
+use super::copy::raw;
 use super::def::{
     Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Returns, Spec, Specs, grad,
 };
 use super::dispatch;
-use super::reduce::{dims_of, raw, reduce_into, reduced, reduced_shape, unreduce};
+use super::reduce::{dims_of, reduce_into, reduced, reduced_shape, unreduce};
 use super::{div, eq, gather, isnan, logical_or, scatter, sum_dims, unsqueeze, where_};
 use crate::backend::{Reduction, View};
 use crate::base::shape::wrap_dim;

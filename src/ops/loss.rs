@@ -1,8 +1,8 @@
 //! Losses.
 
+use super::copy::{copy_into, raw};
 use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, OpDef, grad, spec};
 use super::meta::{broadcast, result_type};
-use super::reduce::{copy_into, raw};
 use super::{
     abs, add, clamp, clamp_min, div, exp, gt, log, log1p, logical_or, logsigmoid, lt, mean, mul,
     neg, square, sub, sub_scaled, sum, xlogy,

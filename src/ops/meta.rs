@@ -156,16 +156,6 @@ pub fn like_input(call: &Call) -> Result<Specs> {
     Ok(super::def::spec(x.shape().clone(), x.dtype()))
 }
 
-/// The greatest finite number of a floating-point type.
-pub fn greatest(dtype: DType) -> f64 {
-    match dtype {
-        DType::F16 => half::f16::MAX.to_f64(),
-        DType::BF16 => half::bf16::MAX.to_f64(),
-        DType::F64 => f64::MAX,
-        _ => f64::from(f32::MAX),
-    }
-}
-
 /// The type in which elements of type `from` are cast to type `to`.
 pub fn copy_compute(from: DType, to: DType) -> DType {
     if from == to || (from.is_float() && !to.is_float()) {

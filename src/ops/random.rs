@@ -5,7 +5,6 @@
 //! number of threads.
 
 use super::def::{Call, Forms, Kernel, OpDef};
-use super::meta::greatest;
 use super::{add, all, any, cast, create, dispatch, ge, le, logical_and, lt, mul};
 use crate::backend::{self, Distribution, random_blocks};
 use crate::base::dtype::default_dtype;
@@ -191,7 +190,7 @@ fn check_integers(low: i64, high: i64, dtype: DType) -> Result<Distribution> {
         runtime,
         "random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
     );
-    let [least, most] = create::integers_of(dtype);
+    let [least, most] = dtype.integers();
     for (name, bound) in [("from", low), ("to - 1", high - 1)] {
         ensure!(
             (least..=most).contains(&bound),
@@ -648,7 +647,7 @@ pub static UNIFORM_: OpDef = OpDef {
     kernel: Kernel::Dynamic(|call| {
         let (low, high) = (call.attrs.float(0), call.attrs.float(1));
         let dtype = float_dtype("uniform_", call.tensor(0).dtype())?;
-        let most = greatest(dtype);
+        let most = dtype.greatest();
         for (name, bound) in [("from", low), ("to", high)] {
             ensure!(
                 bound.abs() <= most,
@@ -702,7 +701,7 @@ pub static RANDOM_: OpDef = OpDef {
             DType::F32 => 1 << 24,
             DType::F64 => 1 << 53,
             // One less in `int64`, where one more than the greatest has no name.
-            _ => create::integers_of(dtype)[1].min(i64::MAX - 1),
+            _ => dtype.integers()[1].min(i64::MAX - 1),
         };
         let (low, high, at) = match call.overload {
             0 => (call.attrs.int(0), call.attrs.int_opt(1), 2),

@@ -3,6 +3,7 @@
 //! Reductions take their dimensions in argument 0 (none given: all) and `keepdim` in argument 1;
 //! [`dims_of`], [`reduced`], [`reduce_into`] and [`unreduce`] rely on it.
 
+use super::copy::raw;
 use super::def::{
     Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, NOTHING, OUT, OpDef, Specs, grad, spec,
 };
@@ -155,25 +156,6 @@ pub(super) fn unreduce(cx: &VjpCx, g: &Tensor) -> Result<Tensor> {
 /// How many elements are reduced to one.
 pub(super) fn count(shape: &Shape, dims: &[usize]) -> usize {
     dims.iter().map(|&d| shape[d]).product()
-}
-
-/// The elements without history or tangents: kernels made of several steps run ops on them, which
-/// record nothing.
-pub(super) fn raw(x: &Tensor) -> Tensor {
-    x.alias(x.shared_layout().clone())
-}
-
-/// Output `i` takes as many elements, in order.
-pub(super) fn copy_into(cx: &KernelCx, i: usize, t: &Tensor) {
-    let out = &cx.outs[i];
-    let layout = Layout::contiguous(t.shape().clone());
-    let view = View {
-        layout: &layout,
-        ..out.as_view()
-    };
-    let compute = super::meta::copy_compute(t.dtype(), out.dtype());
-    let ins = [Input::View(t.as_view())];
-    cx.backend.map(Functor::Copy, &[], compute, view, &ins);
 }
 
 /// The result type of sums and products.

@@ -141,7 +141,7 @@ pub static NAN_TO_NUM: OpDef = OpDef {
         if !dtype.is_float() {
             return Choice::with(call, Functor::Copy, Promote::Arith, &[]);
         }
-        let limit = super::meta::greatest(dtype);
+        let limit = dtype.greatest();
         let numbers = [
             call.attrs.float_opt(0).unwrap_or(0.0),
             call.attrs.float_opt(1).unwrap_or(limit),

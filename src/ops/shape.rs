@@ -1,73 +1,56 @@
-//! Data movement: joining, repeating, flipping, triangles and diagonals.
+//! Moving elements: reversed, rolled, repeated, padded, in triangles and on diagonals.
 
-use super::def::{Batch, Forms, Jvp, Kernel, NOTHING, OpDef, Returns, grad, spec};
+use super::copy::{at, move_elements};
+use super::def::{Batch, Call, Forms, Jvp, Kernel, NOTHING, OpDef, grad, spec};
+use super::region::embed;
 use super::{
-    cast, clone, diagonal, expand, ge, index_select, le, reshape, slice, sum, transpose, unsqueeze,
-    view_scatter, where_,
+    clone, diagonal, ge, index_select, le, reshape, sub, sum, sum_dims, transpose, unsqueeze, view,
+    where_,
 };
-use crate::backend::{Functor, Input, View};
+use crate::backend::View;
 use crate::base::shape::{wrap_dim, wrap_dims};
-use crate::base::{Attrs, DType, Device, Layout, Result, Scalar, Shape};
-use crate::tape::Outputs;
-use crate::tensor::{Operand, Tensor, ViewStep};
-use crate::{backend, ensure};
+use crate::base::{Attr, Attrs, DType, Device, Layout, Result, Scalar, Shape};
+use crate::tensor::Tensor;
+use crate::{backend, bail, ensure};
 use smallvec::{SmallVec, smallvec};
 
 /// This family.
 pub(super) static OPS: &[&OpDef] = &[
-    &CAT,
-    &STACK,
-    &HSTACK,
-    &VSTACK,
-    &DSTACK,
-    &COLUMN_STACK,
     &FLIP,
     &FLIPLR,
     &FLIPUD,
     &ROLL,
+    &ROLL_DIMS,
     &ROT90,
     &REPEAT,
     &TILE,
     &REPEAT_INTERLEAVE,
-    &REPEAT_INTERLEAVE_BY,
+    &REPEAT_INTERLEAVE_EACH,
+    &REPEATED_INDICES,
     &TRIL,
     &TRIU,
-    &TRIANGLE,
     &DIAG,
     &DIAG_EMBED,
     &DIAGFLAT,
     &TRACE,
-    &MESHGRID,
-    &BROADCAST_TENSORS,
+    &CONSTANT_PAD,
+    &PAD,
 ];
 
 functions! {
     /// The dimensions `dims` reversed.
     flip(x; dims) = FLIP;
-    /// Elements in a band of the last two dimensions, zeros elsewhere.
-    triangle(x; diagonal, lower) = TRIANGLE;
+    /// Elements moved by `shifts` along `dims`, around the end.
+    roll(x; shifts, dims) = ROLL_DIMS;
+    /// Copies one after another, `repeats[d]` along dimension `d`.
+    repeat(x; repeats) = REPEAT;
     /// Vectors on a diagonal of new matrices.
     diag_embed(x; offset, dim1, dim2) = DIAG_EMBED;
+    /// A border of one value, or without one: `pad` is (before, after) of the last dimension first.
+    constant_pad(x; pad, value) = CONSTANT_PAD;
 }
 
-/// Joins tensors along a dimension.
-///
-/// # Errors
-/// When their other sizes differ.
-pub fn cat(tensors: &[Tensor], dim: i64) -> Result<Tensor> {
-    let operands: Vec<Operand> = tensors.iter().map(Operand::from).collect();
-    cat_operands(&operands, dim)
-}
-
-/// As [`cat`].
-///
-/// # Errors
-/// As [`cat`].
-pub(super) fn cat_operands(tensors: &[Operand], dim: i64) -> Result<Tensor> {
-    super::dispatch::run1(&CAT, tensors, &[dim.into()].into_iter().collect())
-}
-
-/// The numbers `0..n` as `i64`.
+/// The numbers `0..n`.
 pub(super) fn arange_like(n: usize, device: Device) -> Result<Tensor> {
     let t = Tensor::empty([n], DType::I64, device)?;
     if device != Device::Meta {
@@ -76,264 +59,63 @@ pub(super) fn arange_like(n: usize, device: Device) -> Result<Tensor> {
     Ok(t)
 }
 
-/// Whether `cat` skips a tensor: a 1-d tensor without elements, for old programs' sake.
-fn is_legacy_empty(t: &Tensor) -> bool {
-    t.ndim() == 1 && t.numel() == 0
-}
-
-/// `cat`.
-pub static CAT: OpDef = OpDef {
-    name: "cat",
-    doc: "The tensors joined along dimension `dim`; their other sizes must agree.\n\n\
-          >>> rg.cat([rg.ones(2), rg.zeros(1)])\ntensor([1., 1., 0.])",
-    sig: &["(tensors: Tensor[], dim: int = 0)"],
-    aliases: &["concat", "concatenate"],
-    forms: Forms::FUNCTION,
-    meta: |call| {
-        let mut shape: Option<Shape> = None;
-        let tensors: Vec<&Tensor> = call.tensors().collect();
-        ensure!(
-            !tensors.is_empty(),
-            runtime,
-            "expected a non-empty list of Tensors"
-        );
-        let dtype = super::meta::result_type(call.inputs);
-        let Some(first) = tensors.iter().find(|t| !is_legacy_empty(t)) else {
-            return Ok(spec([0], dtype));
-        };
-        ensure!(
-            first.ndim() > 0,
-            runtime,
-            "zero-dimensional tensor cannot be concatenated"
-        );
-        let dim = wrap_dim(call.attrs.int(0), first.ndim())?;
-        for (i, t) in tensors
-            .iter()
-            .enumerate()
-            .filter(|(_, t)| !is_legacy_empty(t))
-        {
-            let Some(shape) = &mut shape else {
-                shape = Some(t.shape().clone());
-                continue;
-            };
-            ensure!(
-                t.ndim() == shape.len(),
-                runtime,
-                "Tensors must have same number of dimensions: got {} and {}",
-                shape.len(),
-                t.ndim()
-            );
-            for d in (0..shape.len()).filter(|&d| d != dim) {
-                ensure!(
-                    t.shape()[d] == shape[d],
-                    runtime,
-                    "Sizes of tensors must match except in dimension {dim}. Expected size {} but got \
-                     size {} for tensor number {i} in the list.",
-                    shape[d],
-                    t.shape()[d]
-                );
-            }
-            shape[dim] += t.shape()[dim];
-        }
-        Ok(spec(shape.unwrap_or_default(), dtype))
-    },
-    kernel: Kernel::Compute(|cx| {
-        let out = &cx.outs[0];
-        let dim = wrap_dim(cx.int(0), out.ndim())?;
-        let mut start = 0;
-        for t in cx.call.tensors().filter(|t| !is_legacy_empty(t)) {
-            let mut layout = out.layout().clone();
-            layout.offset += start * layout.strides[dim];
-            layout.shape[dim] = t.shape()[dim];
-            start += t.shape()[dim];
-            let target = View {
-                layout: &layout,
-                ..out.as_view()
-            };
-            let compute = super::meta::copy_compute(t.dtype(), out.dtype());
-            cx.backend.map(
-                Functor::Copy,
-                &[],
-                compute,
-                target,
-                &[Input::View(t.as_view())],
-            );
-        }
-        Ok(())
-    }),
-    // Each tensor's own piece.
-    grads: &[grad(NOTHING, |cx| {
-        let dim = wrap_dim(cx.attrs.int(0), cx.grad().ndim())?;
-        let is_empty = |i: usize| cx.shape(i).len() == 1 && cx.shape(i).numel() == 0;
-        if is_empty(cx.arg) {
-            return Ok(None);
-        }
-        let start: usize = (0..cx.arg)
-            .filter(|&i| !is_empty(i))
-            .map(|i| cx.shape(i)[dim])
-            .sum();
-        slice(cx.grad(), dim, start, start + cx.shape(cx.arg)[dim], 1i64).map(Some)
-    })],
-    jvp: Jvp::Linear,
-    batch: Batch::Dims,
-    ..OpDef::BASE
-};
-
-/// `stack`.
-pub static STACK: OpDef = OpDef {
-    name: "stack",
-    doc: "Tensors of one shape joined along a new dimension `dim`.",
-    sig: &["(tensors: Tensor[], dim: int = 0)"],
-    forms: Forms::FUNCTION,
-    kernel: Kernel::Composite(|call| {
-        let tensors: Vec<&Tensor> = call.tensors().collect();
-        ensure!(
-            !tensors.is_empty(),
-            runtime,
-            "stack expects a non-empty TensorList"
-        );
-        let dim = wrap_dim(call.attrs.int(0), tensors[0].ndim() + 1)?;
-        let mut rows: SmallVec<[Operand; 4]> = SmallVec::new();
-        for (i, t) in tensors.iter().enumerate() {
-            ensure!(
-                t.shape() == tensors[0].shape(),
-                runtime,
-                "stack expects each tensor to be equal size, but got {} at entry 0 and {} at entry {i}",
-                tensors[0].shape(),
-                t.shape()
-            );
-            rows.push(unsqueeze(*t, dim)?.into());
-        }
-        Ok(smallvec![cat_operands(&rows, dim as i64)?])
-    }),
-    ..OpDef::COMPOSITE
-};
-
-/// Joins tensors, each brought to at least `ndim` dimensions by `widen`.
-fn widened(
-    tensors: Vec<&Tensor>,
-    dim: impl Fn(&Tensor) -> i64,
-    widen: impl Fn(&Tensor) -> Result<Tensor>,
-) -> Result<Outputs> {
-    ensure!(
-        !tensors.is_empty(),
-        runtime,
-        "expected a non-empty list of Tensors"
-    );
-    let wide = tensors
-        .into_iter()
-        .map(widen)
-        .collect::<Result<Vec<Tensor>>>()?;
-    Ok(smallvec![cat(&wide, dim(&wide[0]))?])
-}
-
-/// At least one dimension.
-fn wide1(t: &Tensor) -> Result<Tensor> {
-    if t.ndim() == 0 {
-        reshape(t, &Shape::from([1]))
-    } else {
-        Ok(t.clone())
-    }
-}
-
-/// At least two dimensions; vectors become rows.
-fn wide2(t: &Tensor) -> Result<Tensor> {
-    let t = wide1(t)?;
-    if t.ndim() == 1 {
-        unsqueeze(t, 0i64)
-    } else {
-        Ok(t)
-    }
-}
-
-/// `hstack`.
-pub static HSTACK: OpDef = OpDef {
-    name: "hstack",
-    doc: "Tensors joined along dimension 1 (vectors: 0).",
-    sig: &["(tensors: Tensor[])"],
-    forms: Forms::FUNCTION,
-    kernel: Kernel::Composite(|call| {
-        widened(call.tensors().collect(), |t| i64::from(t.ndim() > 1), wide1)
-    }),
-    ..OpDef::COMPOSITE
-};
-
-/// `vstack`.
-pub static VSTACK: OpDef = OpDef {
-    name: "vstack",
-    doc: "Tensors joined along dimension 0; vectors become rows first.",
-    sig: &["(tensors: Tensor[])"],
-    aliases: &["row_stack"],
-    forms: Forms::FUNCTION,
-    kernel: Kernel::Composite(|call| widened(call.tensors().collect(), |_| 0, wide2)),
-    ..OpDef::COMPOSITE
-};
-
-/// `dstack`.
-pub static DSTACK: OpDef = OpDef {
-    name: "dstack",
-    doc: "Tensors joined along dimension 2, made three-dimensional first.",
-    sig: &["(tensors: Tensor[])"],
-    forms: Forms::FUNCTION,
-    kernel: Kernel::Composite(|call| {
-        widened(
-            call.tensors().collect(),
-            |_| 2,
-            |t| {
-                let t = wide2(t)?;
-                if t.ndim() == 2 {
-                    unsqueeze(t, 2i64)
-                } else {
-                    Ok(t)
-                }
-            },
-        )
-    }),
-    ..OpDef::COMPOSITE
-};
-
-/// `column_stack`.
-pub static COLUMN_STACK: OpDef = OpDef {
-    name: "column_stack",
-    doc: "Tensors joined along dimension 1; vectors become columns first.",
-    sig: &["(tensors: Tensor[])"],
-    forms: Forms::FUNCTION,
-    kernel: Kernel::Composite(|call| {
-        widened(
-            call.tensors().collect(),
-            |_| 1,
-            |t| match t.ndim() {
-                0 => reshape(t, &Shape::from([1, 1])),
-                1 => unsqueeze(t, 1i64),
-                _ => Ok(t.clone()),
-            },
-        )
-    }),
-    ..OpDef::COMPOSITE
-};
-
 /// `flip`.
 pub static FLIP: OpDef = OpDef {
     name: "flip",
-    doc: "A copy of `input` with dimensions `dims` reversed.",
+    doc: "A copy of `input` with dimensions `dims` reversed.\n\n>>> import rustgrad as rg\n\
+          >>> rg.arange(3).flip(0)\ntensor([2, 1, 0])",
     sig: &["(input, *dims: int[])"],
     meta: |call| {
-        let x = call.tensor(0);
         if !call.attrs.ints(0).is_empty() {
-            wrap_dims(call.attrs.ints(0), x.ndim())?;
+            wrap_dims(call.attrs.ints(0), call.tensor(0).ndim())?;
         }
         super::meta::like_input(call)
     },
     kernel: Kernel::Compute(|cx| {
         let (x, out) = (cx.call.tensor(0), &cx.outs[0]);
+        let ndim = x.ndim();
         let dims = match cx.ints(0) {
-            [] => SmallVec::new(),
-            dims => wrap_dims(dims, x.ndim())?,
+            [] => smallvec![],
+            dims => wrap_dims(dims, ndim)?,
         };
-        // Index by index along each flipped dimension but the first, where strides are reversed by
-        // copying one slice after the other.
-        copy_flipped(cx.backend, out.as_view(), x.as_view(), &dims);
-        Ok(())
+        // The flipped dimensions are looked up from their ends.
+        let lead: SmallVec<[usize; 4]> = dims
+            .iter()
+            .copied()
+            .chain((0..ndim).filter(|d| !dims.contains(d)))
+            .collect();
+        let shape: Shape = dims.iter().map(|&d| x.shape()[d]).collect();
+        let mut indices: SmallVec<[(Tensor, Layout); 2]> = smallvec![];
+        for (i, &n) in shape.iter().enumerate() {
+            let down = Tensor::empty([n], DType::I64, x.device())?;
+            let last = n as i64 - 1;
+            cx.backend
+                .iota(down.as_view(), Scalar::Int(last), Scalar::Int(-1));
+            let mut layout = Layout::contiguous([n].into());
+            for _ in i + 1..shape.len() {
+                layout.shape.push(1);
+                layout.strides.push(0);
+            }
+            indices.push((down, layout.broadcast_to(&shape)));
+        }
+        if indices.is_empty() {
+            move_elements(cx.backend, out.as_view(), x.as_view());
+            return Ok(());
+        }
+        let views: SmallVec<[View; 2]> = indices.iter().map(|(t, l)| at(t, l)).collect();
+        let from = super::view::permuted(x.layout(), &lead);
+        let to = super::view::permuted(out.layout(), &lead);
+        let (from, to) = (
+            View {
+                layout: &from,
+                ..x.as_view()
+            },
+            View {
+                layout: &to,
+                ..out.as_view()
+            },
+        );
+        cx.backend.index(to, from, &views)
     }),
     // Its own inverse.
     grads: &[grad(NOTHING, |cx| {
@@ -344,80 +126,49 @@ pub static FLIP: OpDef = OpDef {
     ..OpDef::BASE
 };
 
-fn copy_flipped(b: &dyn backend::Backend, out: View, x: View, dims: &[usize]) {
-    let Some((&dim, rest)) = dims.split_first() else {
-        b.map(
-            Functor::Copy,
-            &[],
-            x.dtype.compute(),
-            out,
-            &[Input::View(x)],
-        );
-        return;
-    };
-    let n = x.layout.shape[dim];
-    for i in 0..n {
-        let row = |l: &Layout, i: usize| {
-            let mut l = l.clone();
-            l.offset += i * l.strides[dim];
-            l.shape[dim] = 1;
-            l
-        };
-        let (to, from) = (row(out.layout, i), row(x.layout, n - 1 - i));
-        copy_flipped(
-            b,
-            View { layout: &to, ..out },
-            View { layout: &from, ..x },
-            rest,
-        );
-    }
-}
+/// `fliplr`.
+pub static FLIPLR: OpDef = OpDef {
+    name: "fliplr",
+    doc: "A copy of `input` with its columns (dimension 1) reversed.",
+    sig: &["(input)"],
+    kernel: Kernel::Composite(|call| {
+        let x = call.tensor(0);
+        ensure!(x.ndim() >= 2, runtime, "Input must be >= 2-d.");
+        Ok(smallvec![flip(x, [1])?])
+    }),
+    ..OpDef::COMPOSITE
+};
 
-macro_rules! flips {
-    ($( $(#[$doc:meta])* $NAME:ident $name:literal $dim:literal $text:literal; )*) => { $(
-        $(#[$doc])*
-        pub static $NAME: OpDef = OpDef {
-            name: $name,
-            doc: $text,
-            sig: &["(input)"],
-            kernel: Kernel::Composite(|call| {
-                let x = call.tensor(0);
-                ensure!(x.ndim() > $dim, runtime, "Input must be >= {}-d.", $dim + 1);
-                Ok(smallvec![flip(x, [$dim as i64])?])
-            }),
-            ..OpDef::COMPOSITE
-        };
-    )* };
-}
-
-flips! {
-    /// Columns reversed.
-    FLIPLR "fliplr" 1 "The columns in reverse order.";
-    /// Rows reversed.
-    FLIPUD "flipud" 0 "The rows in reverse order.";
-}
+/// `flipud`.
+pub static FLIPUD: OpDef = OpDef {
+    name: "flipud",
+    doc: "A copy of `input` with its rows (dimension 0) reversed.",
+    sig: &["(input)"],
+    kernel: Kernel::Composite(|call| {
+        let x = call.tensor(0);
+        ensure!(x.ndim() >= 1, runtime, "Input must be >= 1-d.");
+        Ok(smallvec![flip(x, [0])?])
+    }),
+    ..OpDef::COMPOSITE
+};
 
 /// `roll`.
 pub static ROLL: OpDef = OpDef {
     name: "roll",
-    doc: "Elements moved by `shifts` along `dims`, those that leave entering at the other end; \
-          without `dims`, along the flattened tensor.",
-    sig: &["(input, shifts: int[], dims: int[]? = None)"],
+    doc: "A copy of `input` with the elements moved by `shifts` along `dims`; those that leave at \
+          one end enter at the other. Without `dims`, along the flattened tensor.\n\n\
+          >>> import rustgrad as rg\n>>> rg.arange(4).roll(1)\ntensor([3, 0, 1, 2])",
+    sig: &["(input, shifts: int[], dims: int[] = ())"],
     kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
-        let (shifts, dims) = (call.attrs.ints(0), call.attrs.ints(1));
-        if dims.is_empty() {
-            ensure!(
-                shifts.len() == 1,
-                runtime,
-                "shifts and dimensions must align. shifts: {}, dims:0",
-                shifts.len()
-            );
-            let flat = reshape(x, &Shape::from([x.numel()]))?;
-            return Ok(smallvec![reshape(
-                &rolled(&flat, shifts[0], 0)?,
-                x.shape()
-            )?]);
+        let (x, shifts, dims) = (call.tensor(0), call.attrs.ints(0), call.attrs.ints(1));
+        ensure!(
+            !shifts.is_empty(),
+            runtime,
+            "`shifts` required: a number, or one number for each of dims"
+        );
+        if dims.is_empty() && shifts.len() == 1 {
+            let flat = reshape(x, &[x.numel()].into())?;
+            return Ok(smallvec![reshape(&roll(flat, shifts, [0])?, x.shape())?]);
         }
         ensure!(
             shifts.len() == dims.len(),
@@ -426,39 +177,73 @@ pub static ROLL: OpDef = OpDef {
             shifts.len(),
             dims.len()
         );
-        let mut out = x.clone();
-        for (&shift, &dim) in shifts.iter().zip(dims) {
-            out = rolled(&out, shift, wrap_dim(dim, x.ndim())?)?;
-        }
-        Ok(smallvec![if out.same(x) { clone(x)? } else { out }])
+        Ok(smallvec![roll(x, shifts, dims)?])
     }),
     ..OpDef::COMPOSITE
 };
 
-fn rolled(x: &Tensor, shift: i64, dim: usize) -> Result<Tensor> {
-    let n = x.shape().get(dim).copied().unwrap_or(0);
-    if n == 0 {
-        return Ok(x.clone());
-    }
-    let cut = n - shift.rem_euclid(n as i64) as usize;
-    cat(
-        &[
-            slice(x, dim, cut, n, 1i64)?,
-            slice(x, dim, 0usize, cut, 1i64)?,
-        ],
-        dim as i64,
-    )
-}
+/// The kernel of [`ROLL`].
+pub static ROLL_DIMS: OpDef = OpDef {
+    name: "roll_dims",
+    doc: "Elements moved by `shifts` along `dims`, around the end.",
+    sig: &["(input, shifts: int[], dims: int[])"],
+    forms: Forms::HIDDEN,
+    meta: |call| {
+        for &dim in call.attrs.ints(1) {
+            wrap_dim(dim, call.tensor(0).ndim())?;
+        }
+        super::meta::like_input(call)
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (x, out) = (cx.call.tensor(0), &cx.outs[0]);
+        let mut shift: Shape = Shape::filled(0, x.ndim());
+        for (&by, &dim) in cx.ints(0).iter().zip(cx.ints(1)) {
+            let dim = wrap_dim(dim, x.ndim())?;
+            if let Some(&n @ 1..) = x.shape().get(dim) {
+                shift[dim] = (shift[dim] + by.rem_euclid(n as i64) as usize) % n;
+            }
+        }
+        // Each rolled dimension is copied in two pieces.
+        let mut pieces = vec![(out.layout().clone(), x.layout().clone())];
+        for (d, &by) in shift.iter().enumerate().filter(|&(_, &by)| by > 0) {
+            let kept = x.shape()[d] - by;
+            let cut = |l: &Layout, start: usize, n: usize| {
+                let mut l = l.clone();
+                l.offset += start * l.strides[d];
+                l.shape[d] = n;
+                l
+            };
+            let both = |(to, from): &(Layout, Layout)| {
+                [
+                    (cut(to, by, kept), cut(from, 0, kept)),
+                    (cut(to, 0, by), cut(from, kept, by)),
+                ]
+            };
+            pieces = pieces.iter().flat_map(both).collect();
+        }
+        for (to, from) in &pieces {
+            move_elements(cx.backend, at(out, to), at(x, from));
+        }
+        Ok(())
+    }),
+    // Back again.
+    grads: &[grad(NOTHING, |cx| {
+        let back: SmallVec<[i64; 2]> = cx.attrs.ints(0).iter().map(|s| s.wrapping_neg()).collect();
+        roll(cx.grad(), back.as_slice(), cx.attrs.ints(1)).map(Some)
+    })],
+    jvp: Jvp::Linear,
+    batch: Batch::Dims,
+    ..OpDef::BASE
+};
 
 /// `rot90`.
 pub static ROT90: OpDef = OpDef {
     name: "rot90",
-    doc: "`input` turned `k` times by 90 degrees in the plane of `dims`, from the first towards the \
-          second.",
+    doc: "A copy of `input` turned `k` times by 90 degrees in the plane of `dims`, from the first \
+          towards the second.",
     sig: &["(input, k: int = 1, dims: int[] = (0,1))"],
     kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
-        let dims = call.attrs.ints(1);
+        let (x, dims) = (call.tensor(0), call.attrs.ints(1));
         ensure!(
             dims.len() == 2,
             runtime,
@@ -471,14 +256,14 @@ pub static ROT90: OpDef = OpDef {
             "expected total dims >= 2, but got total dims = {}",
             x.ndim()
         );
-        let (a, b) = (
-            wrap_dim(dims[0], x.ndim())? as i64,
-            wrap_dim(dims[1], x.ndim())? as i64,
-        );
+        let a = wrap_dim(dims[0], x.ndim())? as i64;
+        let b = wrap_dim(dims[1], x.ndim())? as i64;
         ensure!(
             a != b,
             runtime,
-            "expected rotation dims to be different, but got dim0 = {a} and dim1 = {b}"
+            "expected rotation dims to be different, but got dim0 = {} and dim1 = {}",
+            dims[0],
+            dims[1]
         );
         Ok(smallvec![match call.attrs.int(0).rem_euclid(4) {
             1 => transpose(flip(x, [b])?, a, b)?,
@@ -490,194 +275,258 @@ pub static ROT90: OpDef = OpDef {
     ..OpDef::COMPOSITE
 };
 
-/// `x` repeated `repeats` times along each dimension.
-fn repeated(x: &Tensor, repeats: &[i64]) -> Result<Tensor> {
+/// For `repeat`: the sizes as (1, n) for each dimension, and as (r, n).
+fn repeat_shapes(x: &Shape, repeats: &[i64]) -> Result<(Shape, Shape)> {
     ensure!(
-        repeats.len() >= x.ndim(),
+        repeats.len() >= x.len(),
         runtime,
-        "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+        "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: \
+         got {} and {}",
+        repeats.len(),
+        x.len()
     );
     ensure!(
-        repeats.iter().all(|r| *r >= 0),
+        repeats.iter().all(|&r| r >= 0),
         runtime,
         "Trying to create tensor with negative dimension: repeats {repeats:?}"
     );
-    let lead = repeats.len() - x.ndim();
-    // (n) -> (1, n) -> (r, n) -> (r n), in every dimension at once.
-    let (mut split, mut wide, mut out) = (Shape::new(), Shape::new(), Shape::new());
-    for (i, &r) in repeats.iter().enumerate() {
-        let n = if i < lead { 1 } else { x.shape()[i - lead] };
-        split.push(1);
-        split.push(n);
+    let lead = repeats.len() - x.len();
+    let (mut narrow, mut wide) = (Shape::new(), Shape::new());
+    for (d, &r) in repeats.iter().enumerate() {
+        let n = d.checked_sub(lead).map_or(1, |d| x[d]);
+        narrow.push(1);
+        narrow.push(n);
         wide.push(r as usize);
         wide.push(n);
-        out.push(r as usize * n);
     }
-    let copied = clone(expand(&reshape(x, &split)?, &wide)?)?;
-    reshape(&copied, &out)
+    Ok((narrow, wide))
 }
 
 /// `repeat`.
 pub static REPEAT: OpDef = OpDef {
     name: "repeat",
-    doc: "`input` repeated `repeats` times along each dimension, copied.",
+    doc: "Copies of `input` one after another, `repeats[d]` along dimension `d`; more repeats than \
+          dimensions add leading ones.\n\n>>> import rustgrad as rg\n\
+          >>> rg.arange(2).repeat(2, 2)\ntensor([[0, 1, 0, 1],\n        [0, 1, 0, 1]])",
     sig: &["(input, *repeats: int[])"],
     forms: Forms::METHOD,
-    kernel: Kernel::Composite(|call| Ok(smallvec![repeated(call.tensor(0), call.attrs.ints(0))?])),
-    ..OpDef::COMPOSITE
+    meta: |call| {
+        let x = call.tensor(0);
+        let (_, wide) = repeat_shapes(x.shape(), call.attrs.ints(0))?;
+        let shape: Shape = wide.chunks(2).map(|rn| rn[0] * rn[1]).collect();
+        Ok(spec(shape, x.dtype()))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (x, out) = (cx.call.tensor(0), &cx.outs[0]);
+        let (narrow, wide) = repeat_shapes(x.shape(), cx.ints(0))?;
+        // (n) -> (1, n) -> (r, n), in every dimension at once.
+        let from = x.layout().reshape(&narrow).expect("only ones are added");
+        let from = from.broadcast_to(&wide);
+        let to = out.layout().reshape(&wide).expect("a dense result");
+        move_elements(cx.backend, at(out, &to), at(x, &from));
+        Ok(())
+    }),
+    // The sum over all copies.
+    grads: &[grad(NOTHING, |cx| {
+        let (_, wide) = repeat_shapes(cx.shape(0), cx.attrs.ints(0))?;
+        let copies: SmallVec<[i64; 4]> = (0..wide.len() as i64).step_by(2).collect();
+        let g = reshape(cx.grad(), &wide)?;
+        if copies.is_empty() {
+            return Ok(Some(g));
+        }
+        let g = sum_dims(g, copies.as_slice(), false, None::<DType>)?;
+        reshape(&g, cx.shape(0)).map(Some)
+    })],
+    jvp: Jvp::Linear,
+    batch: Batch::Dims,
+    ..OpDef::BASE
 };
 
 /// `tile`.
 pub static TILE: OpDef = OpDef {
     name: "tile",
-    doc: "As `repeat`; missing leading repetitions are 1.",
+    doc: "As `repeat`; with fewer repeats than dimensions, the leading ones are not repeated.",
     sig: &["(input, *dims: int[])"],
     kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
-        let mut repeats = vec![1; x.ndim().saturating_sub(call.attrs.ints(0).len())];
-        repeats.extend(call.attrs.ints(0));
-        Ok(smallvec![repeated(x, &repeats)?])
+        let (x, dims) = (call.tensor(0), call.attrs.ints(0));
+        let mut repeats = vec![1; x.ndim().saturating_sub(dims.len())];
+        repeats.extend(dims);
+        Ok(smallvec![repeat(x, repeats.as_slice())?])
     }),
     ..OpDef::COMPOSITE
 };
+
+/// The tensor and dimension that `dim` means; `None` is the flattened tensor.
+fn flat_or(x: &Tensor, dim: Option<i64>) -> Result<(Tensor, usize)> {
+    match dim {
+        Some(dim) if x.ndim() > 0 => Ok((x.clone(), wrap_dim(dim, x.ndim())?)),
+        Some(dim) => Ok((reshape(x, &[1].into())?, wrap_dim(dim, 1)?)),
+        None => Ok((reshape(x, &[x.numel()].into())?, 0)),
+    }
+}
 
 /// `repeat_interleave` by one number.
 pub static REPEAT_INTERLEAVE: OpDef = OpDef {
     name: "repeat_interleave",
-    doc: "Each index of dimension `dim` (of the flattened tensor without `dim`) repeated `repeats` \
-          times in place; `repeats` is a number, or a tensor of one number an index.",
+    doc: "Each index of dimension `dim` (without `dim`, each element) repeated `repeats` times \
+          before the next one; `repeats` is a number, or a tensor of a number for each index. \
+          Called with `repeats` alone: the indices repeated.\n\n>>> import rustgrad as rg\n\
+          >>> rg.tensor([5, 6]).repeat_interleave(rg.tensor([1, 2]))\ntensor([5, 6, 6])",
     sig: &["(input, repeats: int, dim: int? = None, *, output_size: int? = None)"],
     kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
-        let r = call.attrs.int(0);
-        ensure!(r >= 0, runtime, "Repeats must be non-negative");
-        let (x, dim) = along(x, call.attrs.int_opt(1))?;
-        let mut shape = x.shape().clone();
-        shape.insert(dim + 1, r as usize);
-        let wide = clone(expand(&unsqueeze(&x, dim + 1)?, &shape)?)?;
-        let mut out = x.shape().clone();
-        out[dim] *= r as usize;
-        Ok(smallvec![reshape(&wide, &out)?])
+        let times = call.attrs.int(0);
+        ensure!(times >= 0, runtime, "Repeats must be non-negative");
+        let (x, dim) = flat_or(call.tensor(0), call.attrs.int_opt(1))?;
+        let (mut wide, mut shape) = (x.shape().clone(), x.shape().clone());
+        wide.insert(dim + 1, times as usize);
+        shape[dim] *= times as usize;
+        check_output_size(call.attrs.int_opt(2), shape[dim])?;
+        let copies = super::expand_to(unsqueeze(x, dim + 1)?, &wide)?;
+        Ok(smallvec![view(clone(copies)?, &shape)?])
     }),
     ..OpDef::COMPOSITE
 };
 
-/// The tensor and dimension that `dim=None` (the flattened tensor) or `dim` means.
-fn along(x: &Tensor, dim: Option<i64>) -> Result<(Tensor, usize)> {
-    match dim {
-        None => Ok((reshape(x, &Shape::from([x.numel()]))?, 0)),
-        Some(dim) if x.ndim() > 0 => Ok((x.clone(), wrap_dim(dim, x.ndim())?)),
-        Some(dim) => Ok((reshape(x, &Shape::from([1]))?, wrap_dim(dim, 1)?)),
-    }
+fn check_output_size(told: Option<i64>, size: usize) -> Result<()> {
+    ensure!(
+        told.is_none_or(|n| n == size as i64),
+        runtime,
+        "repeat_interleave: Invalid output_size, expected {size} but got {told:?}"
+    );
+    Ok(())
 }
 
 /// `repeat_interleave` by a tensor.
-pub static REPEAT_INTERLEAVE_BY: OpDef = OpDef {
-    name: "repeat_interleave_by",
-    doc: "Each index of dimension `dim` repeated as often as `repeats` says.",
-    sig: &["(input, repeats, dim: int? = None, *, output_size: int? = None)"],
+pub static REPEAT_INTERLEAVE_EACH: OpDef = OpDef {
+    name: "repeat_interleave_each",
+    doc: "Each index of dimension `dim` (without `dim`, each element) repeated as often as \
+          `repeats` says before the next one.",
+    sig: &[
+        "(input, repeats, dim: int? = None, *, output_size: int? = None)",
+        "(repeats, *, output_size: int? = None)",
+    ],
     aliases: &["repeat_interleave"],
     kernel: Kernel::Composite(|call| {
-        let (x, dim) = along(call.tensor(0), call.attrs.int_opt(0))?;
-        let repeats: Vec<i64> = call
-            .tensor(1)
-            .to_vec()?
-            .iter()
-            .map(|s| s.as_i64())
-            .collect();
-        let n = x.shape()[dim];
-        ensure!(
-            call.tensor(1).ndim() <= 1 && (repeats.len() == n || repeats.len() == 1),
-            runtime,
-            "repeats must have the same size as input along dim, but got repeats of {} elements and \
-             a dimension of size {n}",
-            repeats.len()
-        );
-        ensure!(
-            repeats.iter().all(|r| *r >= 0),
-            runtime,
-            "repeats can not be negative"
-        );
-        let of = |i: usize| repeats[if repeats.len() == 1 { 0 } else { i }] as usize;
-        let index: Vec<i64> = (0..n)
-            .flat_map(|i| std::iter::repeat_n(i as i64, of(i)))
-            .collect();
-        let index = Tensor::from_slice(&index, [index.len()])?;
-        Ok(smallvec![index_select(x, index, dim)?])
+        if call.overload == 1 {
+            let indices = repeated(call.tensor(0), None, call.attrs.int_opt(0))?;
+            return Ok(smallvec![indices]);
+        }
+        let (x, dim) = flat_or(call.tensor(0), call.attrs.int_opt(0))?;
+        let size = Some(x.shape()[dim]);
+        let indices = repeated(call.tensor(1), size, call.attrs.int_opt(1))?;
+        Ok(smallvec![index_select(x, indices, dim)?])
     }),
     ..OpDef::COMPOSITE
 };
 
-/// The lower or upper triangle: a mask of row and column numbers.
-pub static TRIANGLE: OpDef = OpDef {
-    name: "triangle",
-    doc: "Elements on and below (`lower`) or on and above diagonal `diagonal`, zeros elsewhere.",
-    sig: &["(input, diagonal: int, lower: bool)"],
+/// Index `i` as often as `repeats[i]` says, over a dimension of the given size.
+fn repeated(repeats: &Tensor, size: Option<usize>, told: Option<i64>) -> Result<Tensor> {
+    let attrs: Attrs = [Attr::from(size)].into_iter().collect();
+    let indices = super::dispatch::run1(&REPEATED_INDICES, &[repeats.into()], &attrs)?;
+    check_output_size(told, indices.numel())?;
+    Ok(indices)
+}
+
+/// The indices that `repeat_interleave` takes.
+pub static REPEATED_INDICES: OpDef = OpDef {
+    name: "repeated_indices",
+    doc: "Index `i` as often as `repeats[i]` (or the one number in it) says.",
+    sig: &["(repeats, size: int?)"],
     forms: Forms::HIDDEN,
-    kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
+    kernel: Kernel::Dynamic(|call| {
+        let repeats = call.tensor(0);
         ensure!(
-            x.ndim() >= 2,
+            repeats.ndim() <= 1,
             runtime,
-            "input tensor must have at least 2 dimensions"
+            "repeat_interleave only accept 0D or 1D repeat tensor, but its shape is {}",
+            repeats.shape()
         );
-        let (n, m) = (x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]);
-        let rows = unsqueeze(arange_like(n, x.device())?, 1i64)?;
-        let columns = super::sub(arange_like(m, x.device())?, rows)?;
-        let k = call.attrs.int(0);
-        let mask = if call.attrs.bool(1) {
-            le(columns, k)?
-        } else {
-            ge(columns, k)?
-        };
-        Ok(smallvec![cast(&where_(mask, x, 0i64)?, x.dtype())?])
+        ensure!(
+            repeats.dtype().is_int(),
+            runtime,
+            "repeats has to be Long or Int tensor, but it is {}",
+            repeats.dtype()
+        );
+        let times: Vec<i64> = repeats.to_vec()?.iter().map(|s| s.as_i64()).collect();
+        ensure!(
+            times.iter().all(|&r| r >= 0),
+            runtime,
+            "repeats can not be negative"
+        );
+        let n = call.attrs.int_opt(0).map_or(times.len(), |n| n as usize);
+        ensure!(
+            times.len() == n || times.len() == 1,
+            runtime,
+            "repeats must have the same size as input along dim, but got repeats of size {} and a \
+             dimension of size {n}",
+            times.len()
+        );
+        let times_of = |i: usize| times[i.min(times.len() - 1)] as usize;
+        let indices: Vec<i64> = (0..n)
+            .flat_map(|i| std::iter::repeat_n(i as i64, times_of(i)))
+            .collect();
+        Ok(smallvec![Tensor::from_slice(&indices, [indices.len()])?])
     }),
-    ..OpDef::COMPOSITE
+    ..OpDef::BASE
 };
+
+/// The elements on one side of a diagonal of the last two dimensions, zeros elsewhere.
+fn triangle(call: &Call, lower: bool) -> Result<Tensor> {
+    let x = call.tensor(0);
+    ensure!(
+        x.ndim() >= 2,
+        runtime,
+        "{}: input tensor must have at least 2 dimensions",
+        call.op.name
+    );
+    let (n, m) = (x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]);
+    let rows = unsqueeze(arange_like(n, x.device())?, 1i64)?;
+    let above = sub(arange_like(m, x.device())?, rows)?;
+    let kept = if lower {
+        le(above, call.attrs.int(0))?
+    } else {
+        ge(above, call.attrs.int(0))?
+    };
+    // A bool zero, so that the type stays.
+    where_(kept, x, Scalar::Bool(false))
+}
 
 /// `tril`.
 pub static TRIL: OpDef = OpDef {
     name: "tril",
-    doc: "The elements on and below diagonal `diagonal` of the last two dimensions, zeros elsewhere.",
+    doc: "`input` on and below diagonal `diagonal` of its last two dimensions, zeros above it.\n\n\
+          >>> import rustgrad as rg\n>>> rg.ones(2, 3).tril()\n\
+          tensor([[1., 0., 0.],\n        [1., 1., 0.]])",
     sig: &["(input, diagonal: int = 0)"],
     forms: Forms::ALL,
-    kernel: Kernel::Composite(|call| {
-        Ok(smallvec![triangle(
-            call.tensor(0),
-            call.attrs.int(0),
-            true
-        )?])
-    }),
+    kernel: Kernel::Composite(|call| Ok(smallvec![triangle(call, true)?])),
     ..OpDef::COMPOSITE
 };
 
 /// `triu`.
 pub static TRIU: OpDef = OpDef {
     name: "triu",
-    doc: "The elements on and above diagonal `diagonal` of the last two dimensions, zeros elsewhere.",
+    doc: "`input` on and above diagonal `diagonal` of its last two dimensions, zeros below it.\n\n\
+          >>> import rustgrad as rg\n>>> rg.ones(2, 3).triu()\n\
+          tensor([[1., 1., 1.],\n        [0., 1., 1.]])",
     sig: &["(input, diagonal: int = 0)"],
     forms: Forms::ALL,
-    kernel: Kernel::Composite(|call| {
-        Ok(smallvec![triangle(
-            call.tensor(0),
-            call.attrs.int(0),
-            false
-        )?])
-    }),
+    kernel: Kernel::Composite(|call| Ok(smallvec![triangle(call, false)?])),
     ..OpDef::COMPOSITE
 };
 
 /// `diag`.
 pub static DIAG: OpDef = OpDef {
     name: "diag",
-    doc: "Of a vector: the matrix with it on diagonal `diagonal`. Of a matrix: that diagonal.",
+    doc: "Of a vector: the matrix with it on diagonal `diagonal`. Of a matrix: a copy of that \
+          diagonal.",
     sig: &["(input, diagonal: int = 0)"],
     kernel: Kernel::Composite(|call| {
-        let (x, k) = (call.tensor(0), call.attrs.int(0));
+        let (x, offset) = (call.tensor(0), call.attrs.int(0));
         Ok(smallvec![match x.ndim() {
-            1 => diag_embed(x, k, 0i64, 1i64)?,
-            2 => clone(diagonal(x, k, 0i64, 1i64)?)?,
-            n => crate::bail!(runtime, "diag(): Supports 1D or 2D tensors. Got {n}D"),
+            1 => diag_embed(x, offset, 0i64, 1i64)?,
+            2 => clone(diagonal(x, offset, 0i64, 1i64)?)?,
+            n => bail!(runtime, "diag(): Supports 1D or 2D tensors. Got {n}D"),
         }])
     }),
     ..OpDef::COMPOSITE
@@ -686,32 +535,32 @@ pub static DIAG: OpDef = OpDef {
 /// `diag_embed`.
 pub static DIAG_EMBED: OpDef = OpDef {
     name: "diag_embed",
-    doc: "Matrices with the last dimension of `input` on diagonal `offset`; the matrices lie in \
-          dimensions `dim1` and `dim2` of the result.",
+    doc: "Matrices in dimensions `dim1` and `dim2` of the result, with the last dimension of `input` \
+          on diagonal `offset` and zeros elsewhere.",
     sig: &["(input, offset: int = 0, dim1: int = -2, dim2: int = -1)"],
     kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
+        let (x, offset) = (call.tensor(0), call.attrs.int(0));
         ensure!(
             x.ndim() > 0,
             runtime,
-            "diag_embed() needs at least one dimension"
+            "diag_embed needs a tensor of at least one dimension"
         );
-        let offset = call.attrs.int(0);
         let a = wrap_dim(call.attrs.int(1), x.ndim() + 1)?;
         let b = wrap_dim(call.attrs.int(2), x.ndim() + 1)?;
         ensure!(
             a != b,
             runtime,
-            "diagonal dimensions cannot be identical {a}, {b}"
+            "diagonal dimensions cannot be identical {}, {}",
+            call.attrs.int(1),
+            call.attrs.int(2)
         );
-        let n = x.shape()[x.ndim() - 1] + offset.unsigned_abs() as usize;
-        let mut shape: Shape = x.shape()[..x.ndim() - 1].iter().copied().collect();
+        let last = x.ndim() - 1;
+        let n = x.shape()[last] + offset.unsigned_abs() as usize;
+        let mut shape: Shape = x.shape()[..last].into();
         shape.insert(a.min(b), n);
         shape.insert(a.max(b), n);
-        let zeros = Tensor::zeros(shape, x.dtype(), x.device())?;
         let attrs: Attrs = [offset.into(), a.into(), b.into()].into_iter().collect();
-        let step = ViewStep::new(None, &super::view::DIAGONAL, attrs, 0);
-        Ok(smallvec![view_scatter(&zeros, x, &step)?])
+        Ok(smallvec![embed(x, &shape, &super::DIAGONAL, &attrs)?])
     }),
     ..OpDef::COMPOSITE
 };
@@ -719,11 +568,10 @@ pub static DIAG_EMBED: OpDef = OpDef {
 /// `diagflat`.
 pub static DIAGFLAT: OpDef = OpDef {
     name: "diagflat",
-    doc: "The matrix with the flattened `input` on diagonal `offset`.",
+    doc: "The matrix with the elements of `input`, in row-major order, on diagonal `offset`.",
     sig: &["(input, offset: int = 0)"],
     kernel: Kernel::Composite(|call| {
-        let x = call.tensor(0);
-        let flat = reshape(x, &Shape::from([x.numel()]))?;
+        let flat = reshape(call.tensor(0), &[call.tensor(0).numel()].into())?;
         Ok(smallvec![diag_embed(flat, call.attrs.int(0), 0i64, 1i64)?])
     }),
     ..OpDef::COMPOSITE
@@ -747,70 +595,142 @@ pub static TRACE: OpDef = OpDef {
     ..OpDef::COMPOSITE
 };
 
-/// `meshgrid`.
-pub static MESHGRID: OpDef = OpDef {
-    name: "meshgrid",
-    doc: "The coordinates of a grid: tensor i varies along dimension i of the result. With \
-          `indexing='xy'` the first two dimensions are swapped.",
-    sig: &["(tensors: Tensor[], *, indexing: str = 'ij')"],
-    forms: Forms::NN,
-    returns: Returns::Tuple,
-    kernel: Kernel::Composite(|call| {
-        let mut tensors: Vec<Tensor> = call.tensors().cloned().collect();
-        ensure!(
-            !tensors.is_empty(),
-            runtime,
-            "meshgrid expects a non-empty TensorList"
-        );
-        for t in &tensors {
+/// For each dimension, how much a border adds (or, negative, takes away) before and after it.
+fn borders(ndim: usize, pad: &[i64]) -> Result<SmallVec<[(i64, i64); 4]>> {
+    ensure!(
+        pad.len() % 2 == 0 && pad.len() <= 2 * ndim,
+        runtime,
+        "Length of pad should be even and no more than twice the number of dimensions of the input. \
+         Got {} pad entries and {ndim} dimensions",
+        pad.len()
+    );
+    let of = |d: usize| {
+        let at = 2 * (ndim - 1 - d);
+        pad.get(at..at + 2).map_or((0, 0), |p| (p[0], p[1]))
+    };
+    Ok((0..ndim).map(of).collect())
+}
+
+/// A border of one value.
+pub static CONSTANT_PAD: OpDef = OpDef {
+    name: "constant_pad_nd",
+    doc: "`input` with a border of `value`: `pad` is (before, after) for the last dimension, then \
+          for the one before it, and so on; negative entries cut off.",
+    sig: &["(input, pad: int[], value: Scalar = 0)"],
+    forms: Forms::FUNCTION,
+    meta: |call| {
+        let x = call.tensor(0);
+        let mut shape = Shape::new();
+        for (&n, (before, after)) in x.shape().iter().zip(borders(x.ndim(), call.attrs.ints(0))?) {
+            let size = n as i64 + before + after;
             ensure!(
-                t.ndim() <= 1,
+                size >= 0,
                 runtime,
-                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {}",
-                t.shape()
+                "The input size {n}, plus negative padding {before} and {after}, resulted in a \
+                 negative output size, which is invalid"
             );
+            shape.push(size as usize);
         }
-        let swap = match call.attrs.str(0) {
-            "ij" => false,
-            "xy" => tensors.len() >= 2,
-            other => crate::bail!(
-                runtime,
-                "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {other}"
-            ),
-        };
-        if swap {
-            tensors.swap(0, 1);
+        Ok(spec(shape, x.dtype()))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (x, out) = (cx.call.tensor(0), &cx.outs[0]);
+        cx.backend.fill(out.as_view(), cx.scalar(1));
+        let (mut to, mut from) = (out.layout().clone(), x.layout().clone());
+        for (d, (before, after)) in borders(x.ndim(), cx.ints(0))?.into_iter().enumerate() {
+            let (cut, skip) = ((-before).max(0) as usize, before.max(0) as usize);
+            let kept = x.shape()[d] as i64 - cut as i64 - (-after).max(0);
+            // Cut off on both sides, nothing of the input may be left.
+            let kept = kept.max(0) as usize;
+            (to.shape[d], from.shape[d]) = (kept, kept);
+            if kept > 0 {
+                to.offset += skip * to.strides[d];
+                from.offset += cut * from.strides[d];
+            }
         }
-        let shape: Shape = tensors.iter().map(Tensor::numel).collect();
-        let mut grids = Outputs::new();
-        for (i, t) in tensors.iter().enumerate() {
-            let mut own = Shape::filled(1, shape.len());
-            own[i] = t.numel();
-            let grid = expand(&reshape(t, &own)?, &shape)?;
-            grids.push(if swap {
-                transpose(grid, 0i64, 1i64)?
-            } else {
-                grid
-            });
+        if to.numel() > 0 {
+            move_elements(cx.backend, at(out, &to), at(x, &from));
         }
-        if swap {
-            grids.swap(0, 1);
+        Ok(())
+    }),
+    // Without the border: the opposite padding.
+    grads: &[grad(NOTHING, |cx| {
+        let back: SmallVec<[i64; 4]> = cx.attrs.ints(0).iter().map(|p| -p).collect();
+        constant_pad(cx.grad(), back.as_slice(), 0i64).map(Some)
+    })],
+    // Linear but for the constant border.
+    jvp: Jvp::Rule(|cx| {
+        let t = cx.tangents[0].as_ref();
+        let pad = |t| constant_pad(t, cx.call.attrs.ints(0), 0i64);
+        Ok(smallvec![t.map(pad).transpose()?])
+    }),
+    batch: Batch::Dims,
+    ..OpDef::BASE
+};
+
+/// `pad`.
+pub static PAD: OpDef = OpDef {
+    name: "pad",
+    doc: "`input` with a border: `pad` is (before, after) for the last dimension, then for the one \
+          before it, and so on. `mode` is 'constant' (of `value`), 'reflect' (the elements inside \
+          the edge, mirrored), 'replicate' (the edge) or 'circular' (the other end).",
+    sig: &["(input, pad: int[], mode: str = 'constant', value: Scalar? = None)"],
+    forms: Forms::NN,
+    kernel: Kernel::Composite(|call| {
+        let (x, pad, mode) = (call.tensor(0), call.attrs.ints(0), call.attrs.str(1));
+        if mode == "constant" {
+            let value = call.attrs.scalar_opt(2).unwrap_or(Scalar::Int(0));
+            return Ok(smallvec![constant_pad(x, pad, value)?]);
         }
-        Ok(grids)
+        ensure!(
+            matches!(mode, "reflect" | "replicate" | "circular"),
+            not_implemented,
+            "Unrecognised padding mode {mode}"
+        );
+        ensure!(
+            call.attrs.is_none(2) || call.attrs.float(2) == 0.0,
+            runtime,
+            "Padding mode \"{mode}\" doesn't take in value argument"
+        );
+        ensure!(
+            x.ndim() > pad.len() / 2,
+            not_implemented,
+            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now: got {} \
+             pad entries for a tensor of shape {}",
+            pad.len(),
+            x.shape()
+        );
+        let mut out = x.clone();
+        for (d, (before, after)) in borders(x.ndim(), pad)?.into_iter().enumerate() {
+            if (before, after) != (0, 0) {
+                let index = border_index(mode, x.shape()[d] as i64, before, after)?;
+                out = index_select(out, index, d)?;
+            }
+        }
+        Ok(smallvec![if out.same(x) { clone(x)? } else { out }])
     }),
     ..OpDef::COMPOSITE
 };
 
-/// `broadcast_tensors`.
-pub static BROADCAST_TENSORS: OpDef = OpDef {
-    name: "broadcast_tensors",
-    doc: "All tensors expanded to the shape they broadcast to, without copying.",
-    sig: &["(tensors: Tensor[])"],
-    forms: Forms::NN,
-    returns: Returns::Tuple,
-    kernel: Kernel::Composite(|call| {
-        let shape = super::meta::broadcast(call.inputs)?;
-        call.tensors().map(|t| expand(t, &shape)).collect()
-    }),
-    ..OpDef::COMPOSITE
-};
+/// Which index of a dimension of size `n` each index of the padded one shows.
+fn border_index(mode: &str, n: i64, before: i64, after: i64) -> Result<Tensor> {
+    let most = match mode {
+        "reflect" => n - 1,
+        "circular" => n,
+        _ => i64::MAX,
+    };
+    ensure!(
+        before <= most && after <= most && n + before + after >= 0 && n > 0,
+        runtime,
+        "Padding size should be less than the corresponding input dimension, but got: padding \
+         ({before}, {after}) at a dimension of size {n} in mode '{mode}'"
+    );
+    let shown = |i: i64| match mode {
+        "reflect" if i < 0 => -i,
+        "reflect" if i >= n => 2 * (n - 1) - i,
+        "circular" => i.rem_euclid(n),
+        _ => i.clamp(0, n - 1),
+    };
+    let index: Vec<i64> = (-before..n + after).map(shown).collect();
+    Tensor::from_slice(&index, [index.len()])
+}

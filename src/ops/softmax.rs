@@ -1,7 +1,8 @@
 //! The softmax family.
 
+use super::copy::{copy_into, raw};
 use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Specs, grad, spec};
-use super::reduce::{copy_into, raw, reduced, unreduce};
+use super::reduce::{reduced, unreduce};
 use super::{add, amax, cast, eq, exp, isinf, log, mul, neg, sub, sum_dims, where_};
 use crate::base::dtype::default_dtype;
 use crate::base::shape::wrap_dim;

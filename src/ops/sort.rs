@@ -33,6 +33,7 @@ pub(super) static OPS: &[&OpDef] = &[
     &BUCKETIZE,
     &COUNTS,
     &BINCOUNT,
+    &HISTC,
     &ISIN,
 ];
 
@@ -342,7 +343,6 @@ fn runs(rows: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
 
 /// Unique rows: `(values, inverse, counts)` along the dimension in `dim`, or of all elements.
 fn unique_of(x: &Tensor, dim: Option<i64>, consecutive: bool) -> Result<Outputs> {
-    let x = x.detach();
     let dim = dim.map(|d| wrap_dim(d, x.ndim())).transpose()?;
     let dim = dim.filter(|_| x.ndim() > 0);
     // The dimension first, the others behind it.
@@ -353,9 +353,9 @@ fn unique_of(x: &Tensor, dim: Option<i64>, consecutive: bool) -> Result<Outputs>
         permute(x, order.as_slice())
     };
     let (front, rows) = match dim {
-        None => (None, reshape(&x, &Shape::from([x.numel(), 1]))?),
+        None => (None, reshape(x, &Shape::from([x.numel(), 1]))?),
         Some(d) => {
-            let front = swap(&x, d, 0)?;
+            let front = swap(x, d, 0)?;
             let n = front.shape()[0];
             let m = front.shape()[1..].iter().product();
             let rows = reshape(&front, &Shape::from([n, m]))?;
@@ -368,8 +368,9 @@ fn unique_of(x: &Tensor, dim: Option<i64>, consecutive: bool) -> Result<Outputs>
     } else {
         // Stable sorts by the columns, the least important one first.
         let mut order = super::shape::arange_like(n, x.device())?;
+        let bare = rows.detach();
         for column in (0..m).rev() {
-            let keys = index_select(select(&rows, 1i64, column)?, &order, 0i64)?;
+            let keys = index_select(select(&bare, 1i64, column)?, &order, 0i64)?;
             order = index_select(order, argsort(&keys, 0, false)?, 0i64)?;
         }
         let (values, number, counts) = runs(&index_select(&rows, &order, 0i64)?)?;
@@ -396,7 +397,8 @@ fn unique_of(x: &Tensor, dim: Option<i64>, consecutive: bool) -> Result<Outputs>
 pub static UNIQUE: OpDef = OpDef {
     name: "unique_parts",
     doc: "The unique elements in ascending order (or the unique slices along `dim`), which of them \
-          each element is, and how often each occurs. Not differentiable.",
+          each element is, and how often each occurs. The gradient of a unique element goes to its \
+          first occurrence.",
     sig: &["(input, dim: int? = None)"],
     forms: Forms::NN,
     returns: Returns::Tuple,
@@ -408,7 +410,7 @@ pub static UNIQUE: OpDef = OpDef {
 pub static UNIQUE_CONSECUTIVE: OpDef = OpDef {
     name: "unique_consecutive_parts",
     doc: "The first element of each run of equal ones (or slices along `dim`), which run each element \
-          is in, and how long each is. Not differentiable.",
+          is in, and how long each is.",
     sig: &["(input, dim: int? = None)"],
     forms: Forms::NN,
     returns: Returns::Tuple,
@@ -617,9 +619,67 @@ pub static BINCOUNT: OpDef = OpDef {
             ensure!(least_element >= 0, runtime, "{negative}");
             size = size.max(super::amax(x, None::<i64>, false)?.item()?.as_i64() + 1);
         }
-        let inputs = [x.into(), weights.map(Tensor::detach).into()];
+        if let Some(w) = weights.filter(|w| w.requires_grad() || w.tangents().is_some()) {
+            // Slower, but differentiable.
+            let dtype = match w.dtype() {
+                DType::F32 => DType::F32,
+                _ => DType::F64,
+            };
+            let zeros = Tensor::zeros([size as usize], dtype, x.device())?;
+            let (x, w) = (cast(x, DType::I64)?, cast(w, dtype)?);
+            return Ok(smallvec![super::scatter_add(zeros, x, w, 0i64)?]);
+        }
+        let inputs = [x.into(), weights.into()];
         let attrs: Attrs = [Attr::from(size)].into_iter().collect();
         Ok(smallvec![super::dispatch::run1(&COUNTS, &inputs, &attrs)?])
+    }),
+    ..OpDef::COMPOSITE
+};
+
+/// Counts of bins.
+pub static HISTC: OpDef = OpDef {
+    name: "histc",
+    doc: "How many elements are in each of `bins` bins of one width from `min` to `max` (both 0: \
+          from the least element to the greatest); elements outside are not counted. The result has \
+          the type of `input`.\n\n\
+          >>> rg.histc(rg.tensor([1., 2., 1.]), bins=4, min=0, max=3)\ntensor([0., 2., 1., 0.])",
+    sig: &["(input, bins: int = 100, min: float = 0, max: float = 0)"],
+    kernel: Kernel::Composite(|call| {
+        let (x, bins) = (call.tensor(0).detach(), call.attrs.int(0));
+        let (mut low, mut high) = (call.attrs.float(1), call.attrs.float(2));
+        ensure!(
+            x.dtype().is_float(),
+            not_implemented,
+            "\"histogram_cpu\" not implemented for '{}'",
+            x.dtype().scalar_type_name()
+        );
+        ensure!(bins > 0, runtime, "torch.histc(): bins must be > 0");
+        if low == high && x.numel() > 0 && x.device() != crate::base::Device::Meta {
+            low = super::amin(&x, None::<i64>, false)?.item()?.as_f64();
+            high = super::amax(&x, None::<i64>, false)?.item()?.as_f64();
+        }
+        if low == high {
+            (low, high) = (low - 1.0, high + 1.0);
+        }
+        ensure!(
+            low.is_finite() && high.is_finite(),
+            runtime,
+            "torch.histc: range of [{low}, {high}] is not finite"
+        );
+        ensure!(
+            low < high,
+            runtime,
+            "torch.histc: max must be larger than min"
+        );
+        let x = reshape(&x, &Shape::from([x.numel()]))?;
+        let inside = super::logical_and(super::ge(&x, low)?, super::le(&x, high)?)?;
+        let place = super::div(super::mul(sub(&x, low)?, bins)?, high - low)?;
+        // The greatest element belongs to the last bin.
+        let place = super::clamp_max(cast(&place, DType::I64)?, bins - 1)?;
+        let place = where_(&inside, place, 0i64)?;
+        let zeros = Tensor::zeros([bins as usize], x.dtype(), x.device())?;
+        let ones = cast(&inside, x.dtype())?;
+        Ok(smallvec![super::scatter_add(zeros, place, ones, 0i64)?])
     }),
     ..OpDef::COMPOSITE
 };

@@ -1,7 +1,8 @@
 //! Variances and norms.
 
+use super::copy::{copy_into, raw};
 use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Returns, grad};
-use super::reduce::{copy_into, count, dims_of, raw, reduced, unreduce};
+use super::reduce::{count, dims_of, reduced, unreduce};
 use super::{
     abs, amax, amin, cast, dispatch, div, eq, logical_or, mean_dims, mul, ne, pow, sign, sqrt,
     square, sub, sum_dims, where_,

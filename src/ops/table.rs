@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use std::sync::{LazyLock, OnceLock};
 
 pub use super::copy::COPY;
-pub use super::view::VIEW_SCATTER;
+pub use super::region::VIEW_SCATTER;
 
 /// The families, in the order of the documentation.
 static FAMILIES: &[&[&OpDef]] = &[
@@ -23,9 +23,12 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::dropout::OPS,
     super::einsum::OPS,
     super::extrema::OPS,
+    super::gather::OPS,
     super::index::OPS,
+    super::join::OPS,
     super::limits::OPS,
     super::logical::OPS,
+    super::lookup::OPS,
     super::loss::OPS,
     super::matmul::OPS,
     super::norm::OPS,
@@ -33,12 +36,16 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::products::OPS,
     super::random::OPS,
     super::reduce::OPS,
+    super::region::OPS,
     super::rounding::OPS,
     super::scan::OPS,
     super::shape::OPS,
     super::softmax::OPS,
     super::sort::OPS,
+    super::split::OPS,
     super::statistics::OPS,
+    super::strided::OPS,
+    super::subscript::OPS,
     super::unary::OPS,
     super::view::OPS,
 ];
@@ -107,7 +114,10 @@ impl Rule for OpDef {
             .copied()
             .find(|op| std::ptr::eq(*op, self))
             .expect("a table entry");
-        dispatch::run(op, inputs, attrs)
+        match (op.kernel, inputs) {
+            (Kernel::View(_), [Operand::Tensor(x)]) => super::strided::review(op, x, attrs),
+            _ => dispatch::run(op, inputs, attrs),
+        }
     }
 }
 

@@ -92,7 +92,8 @@ pub(super) fn results<'py>(
         Returns::One => wrap(py, outs.swap_remove(0)),
         // An overload may return one tensor where another returns a named tuple.
         Returns::Named(_) if outs.len() == 1 => wrap(py, outs.swap_remove(0)),
-        Returns::Tuple => {
+        Returns::OneOrTuple if outs.len() == 1 => wrap(py, outs.swap_remove(0)),
+        Returns::Tuple | Returns::OneOrTuple => {
             let items = outs
                 .into_iter()
                 .map(|t| wrap(py, t))

@@ -4,7 +4,7 @@ use super::convert;
 use super::numpy;
 use super::tensor::PyTensor;
 use crate::base::DType;
-use crate::ops::index::{self, Index};
+use crate::ops::subscript::{self, Index};
 use crate::tensor::{Operand, Tensor};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -16,7 +16,7 @@ type Indices = SmallVec<[Index; 4]>;
 
 /// `x[key]`.
 pub(super) fn get_item(x: &Tensor, key: &Bound<'_, PyAny>) -> PyResult<Tensor> {
-    Ok(index::get_item(x, &indices(key)?)?)
+    Ok(subscript::get_item(x, &indices(key)?)?)
 }
 
 /// `x[key] = value`.
@@ -29,7 +29,7 @@ pub(super) fn set_item(
         Some(value) => value,
         None => Operand::Tensor(numpy::tensor_from(value, None, Some(x.device()))?),
     };
-    Ok(index::set_item(x, &indices(key)?, &value)?)
+    Ok(subscript::set_item(x, &indices(key)?, &value)?)
 }
 
 fn indices(key: &Bound<'_, PyAny>) -> PyResult<Indices> {
