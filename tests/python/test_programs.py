@@ -195,7 +195,7 @@ def vae(torch):
 
     class VAE(nn.Module):
         def __init__(self):
-            super(VAE, self).__init__()
+            super().__init__()
             self.encoder = nn.ModuleDict(
                 {"body": nn.Linear(12, 8), "mu": nn.Linear(8, 2), "logvar": nn.Linear(8, 2)}
             )
