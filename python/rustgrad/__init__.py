@@ -77,3 +77,4 @@ from .autograd import (  # noqa: E402
     no_grad,
     set_grad_enabled,
 )
+from .nn.functional import hardshrink, pairwise_distance, prelu, rrelu, rrelu_  # noqa: E402

@@ -261,6 +261,22 @@ def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 @_method
+def hardshrink(self: Tensor, lambd: float = 0.5) -> Tensor:
+    """:func:`rustgrad.nn.functional.hardshrink`."""
+    from rustgrad.nn.functional import hardshrink
+
+    return hardshrink(self, lambd)
+
+
+@_method
+def prelu(self: Tensor, weight: Tensor) -> Tensor:
+    """:func:`rustgrad.nn.functional.prelu`."""
+    from rustgrad.nn.functional import prelu
+
+    return prelu(self, weight)
+
+
+@_method
 def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """Sums over what broadcasting from ``size`` to this shape has repeated.
 

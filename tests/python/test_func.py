@@ -77,3 +77,10 @@ X, V = rg.ones(2), rg.ones(2)
 def test_refuses(function, primals, tangents, options, text):
     with pytest.raises(RuntimeError, match=text):
         jvp(function, primals, tangents, **options)
+
+
+def test_gradcheck_of_batched_gradients_is_accepted():
+    x = rg.ones(2, dtype=rg.float64, requires_grad=True)
+    assert rg.autograd.gradcheck(rg.sin, x, check_batched_grad=True)
+    with pytest.raises(NotImplementedError, match="check_batched_forward_grad"):
+        rg.autograd.gradcheck(rg.sin, x, check_batched_forward_grad=True)

@@ -79,3 +79,11 @@ def test_settings_that_change_nothing():
         rg.set_num_threads(0)
     with pytest.raises(RuntimeError, match="medium"):
         rg.set_float32_matmul_precision("low")
+
+
+def test_activations_at_the_top():
+    x = rg.tensor([-1.0, 0.25, 2.0])
+    assert rg.hardshrink(x).tolist() == x.hardshrink(0.5).tolist() == [-1.0, 0.0, 2.0]
+    slope = rg.tensor(0.5).reshape(1)
+    assert rg.prelu(x, slope).tolist() == x.prelu(slope).tolist() == [-0.5, 0.25, 2.0]
+    assert rg.pairwise_distance(x, x, eps=0.0).item() == 0.0
