@@ -288,7 +288,7 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> rg.Tensor:
-    """x where x >= 0, elsewhere x times a slope that is drawn anew for each element.
+    """x where x > 0, elsewhere x times a slope that is drawn anew for each element.
 
     Args:
         input: any shape.
@@ -310,7 +310,7 @@ def rrelu(
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slopes = rg.empty_like(input.detach()).uniform_(lower, upper)
-    slopes = slopes.masked_fill(input.detach() >= 0, 1.0)
+    slopes = slopes.masked_fill(input.detach() > 0, 1.0)
     return input.mul_(slopes) if inplace else input * slopes
 
 

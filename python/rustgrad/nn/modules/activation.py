@@ -415,7 +415,7 @@ class PReLU(Module):
 
 
 class RReLU(Module):
-    """x where x >= 0, elsewhere x times a random slope; see
+    """x where x > 0, elsewhere x times a random slope; see
     :func:`~rustgrad.nn.functional.rrelu`.
     """
 
