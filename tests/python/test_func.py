@@ -1,4 +1,4 @@
-"""`func.jvp`: values, structures, nesting, and what it refuses."""
+"""`func.jvp`, and options of gradients: values, structures, nesting, and what is refused."""
 
 import pytest
 import rustgrad as rg
@@ -84,3 +84,16 @@ def test_gradcheck_of_batched_gradients_is_accepted():
     assert rg.autograd.gradcheck(rg.sin, x, check_batched_grad=True)
     with pytest.raises(NotImplementedError, match="check_batched_forward_grad"):
         rg.autograd.gradcheck(rg.sin, x, check_batched_forward_grad=True)
+
+
+def test_batched_gradients_of_unused_inputs():
+    x, y = rg.ones(2, requires_grad=True), rg.ones(3, requires_grad=True)
+    options = {"grad_outputs": rg.eye(2), "is_grads_batched": True}
+    gx, gy = rg.autograd.grad(x * 2, (x, y), materialize_grads=True, **options)
+    assert gx.tolist() == [[2.0, 0.0], [0.0, 2.0]] and gy.tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(RuntimeError, match="allow_unused"):
+        rg.autograd.grad(x * 2, y, **options)
+    with pytest.raises(RuntimeError, match="grad_outputs"):
+        rg.autograd.grad(x * 2, x, is_grads_batched=True)
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        rg.autograd.grad(x.sum(), [])
