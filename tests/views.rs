@@ -131,7 +131,7 @@ fn views() -> Vec<(&'static str, View)> {
         }),
         ("strided view of a view", |x| {
             let v = ops::view(ops::slice(x, 0i64, 0i64, 2i64, 1i64)?, [8])?;
-            ops::select(as_strided(&v, &[3, 2], &[2, 3], Some(1))?, 0i64, 1i64)
+            ops::select(as_strided(&v, &[3, 2], &[2, 3], Some(0))?, 0i64, 1i64)
         }),
     ]
 }
@@ -261,7 +261,7 @@ fn strides_that_leave_the_input() {
     assert_eq!(values(&first), values(&matrix())[..2]);
     let error = as_strided(&rows, &[2], &[1], Some(0)).unwrap_err();
     assert!(error.message().contains("not in its input"), "{error}");
-    let error = as_strided(&x, &[13], &[1], None).unwrap_err();
+    let error = as_strided(&matrix(), &[13], &[1], None).unwrap_err();
     assert!(
         error.message().contains("out of bounds for storage"),
         "{error}"
