@@ -495,28 +495,17 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
         ..*call
     };
 
-    // What the rules read must be saved as it was before the write.
-    let mut original: Option<SmallVec<[Operand; 3]>> = None;
     let needs = if recorded && x.dtype().is_float() {
         needs_grad(call)
     } else {
         0
     };
-    if needs != 0 {
-        let mut reads = 0;
-        for i in 0..call.inputs.len() {
-            if needs >> i & 1 == 1 {
-                reads |= call.op.grad(i).map_or(0, |g| g.reads);
-            }
-        }
-        if reads & 1 == 1 {
-            let mut inputs: SmallVec<[Operand; 3]> = call.inputs.iter().cloned().collect();
-            inputs[0] = Operand::Tensor(copy_with_history(x)?);
-            original = Some(inputs);
-        }
-        // Fails before the write where recording would fail after it.
-        x.grad_edge()?;
-    }
+    // What the node is made of, as it was before the write.
+    let original = if needs != 0 {
+        before_write(call, needs)?
+    } else {
+        SmallVec::new()
+    };
     match (&choice, call.op.kernel) {
         (Some(choice), _) if copying => {
             let src = Call {
@@ -541,9 +530,31 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
         );
     }
     if needs != 0 {
-        rebase(call, needs, x, original.as_deref())?;
+        rebase(call, needs, x, &original)?;
     }
     Ok(())
+}
+
+/// The inputs as the node of a write sees them: elements that its rules read are kept from before
+/// the write, and so is the history of views of the target's storage, which changes with it.
+fn before_write(call: &Call, needs: u64) -> Result<SmallVec<[Operand; 3]>> {
+    let x = call.tensor(0);
+    let mut reads = 0;
+    for i in 0..call.inputs.len() {
+        if needs >> i & 1 == 1 {
+            reads |= call.op.grad(i).map_or(0, |g| g.reads);
+        }
+    }
+    let before = |(i, input): (usize, &Operand)| match input {
+        Operand::Tensor(t) if i == 0 && reads & 1 == 1 => copy_with_history(t).map(Operand::Tensor),
+        Operand::Tensor(t) if t.view_info().is_some() && t.storage().same(x.storage()) => {
+            let held = t.alias(t.shared_layout().clone());
+            held.set_history(t.grad_edge()?);
+            Ok(held.into())
+        }
+        other => Ok(other.clone()),
+    };
+    call.inputs.iter().enumerate().map(before).collect()
 }
 
 /// Inputs that share elements with the target in another layout would be overwritten while they
@@ -581,8 +592,8 @@ fn copy_with_history(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Records a write in place: see NOTE [Views].
-fn rebase(call: &Call, needs: u64, x: &Tensor, original: Option<&[Operand]>) -> Result<()> {
-    let node = make_node(call, needs, std::slice::from_ref(x), original)?;
+fn rebase(call: &Call, needs: u64, x: &Tensor, original: &[Operand]) -> Result<()> {
+    let node = make_node(call, needs, std::slice::from_ref(x), Some(original))?;
     write_history(x, Edge { node, output: 0 })
 }
 
