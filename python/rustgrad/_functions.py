@@ -6,6 +6,7 @@ from typing import Any
 
 from . import _C
 from ._C import Tensor
+from ._return_types import Size
 
 __all__ = [
     "BFloat16Tensor",
@@ -20,21 +21,33 @@ __all__ = [
     "ShortTensor",
     "are_deterministic_algorithms_enabled",
     "asarray",
+    "broadcast_shapes",
+    "detach",
     "einsum",
+    "fill",
+    "fill_",
+    "get_default_device",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "is_complex",
     "is_floating_point",
+    "is_inference",
     "is_nonzero",
+    "is_same_size",
+    "is_signed",
     "numel",
     "result_type",
     "set_default_device",
     "set_default_tensor_type",
+    "set_float32_matmul_precision",
+    "set_num_threads",
     "set_printoptions",
     "tensordot",
     "typename",
     "unique",
     "unique_consecutive",
     "use_deterministic_algorithms",
+    "zero_",
 ]
 
 
@@ -128,6 +141,69 @@ def is_nonzero(input: Tensor) -> bool:
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
+
+
+def is_signed(input: Tensor) -> bool:
+    """Whether the tensor's type has negative numbers."""
+    return input.is_signed()
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in inference mode."""
+    return input.is_inference()
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape."""
+    return input.shape == other.shape
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same elements without history; see :meth:`Tensor.detach`."""
+    return input.detach()
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of the shape and type of ``input`` that is ``value`` everywhere.
+
+    >>> import rustgrad as rg
+    >>> rg.fill(rg.zeros(2), 3)
+    tensor([3., 3.])
+    """
+    return input.clone().fill_(value)
+
+
+def fill_(input: Tensor, value: Any) -> Tensor:
+    """Writes ``value`` everywhere; see :meth:`Tensor.fill_`."""
+    return input.fill_(value)
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Writes zeros; see :meth:`Tensor.zero_`."""
+    return input.zero_()
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape that tensors of these shapes broadcast to.
+
+    Args:
+        shapes: tuples of sizes, or numbers for shapes of one dimension.
+
+    Raises:
+        RuntimeError: the shapes do not broadcast.
+
+    >>> import rustgrad as rg
+    >>> rg.broadcast_shapes((2, 1), (3,))
+    rustgrad.Size([2, 3])
+    """
+    shapes = tuple((shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes)
+    if any(size < 0 for shape in shapes for size in shape):
+        raise RuntimeError("Trying to create tensor with negative dimension")
+    if not shapes:
+        return Size()
+    # Tensors without elements to hold.
+    tensors = [_C.empty(shape, device="meta") for shape in shapes]
+    return _C.broadcast_tensors(*tensors)[0].shape
 
 
 def typename(obj: Any) -> str:
@@ -230,6 +306,36 @@ def get_num_threads() -> int:
     return 1
 
 
+def set_num_threads(threads: int) -> None:
+    """Accepted: one thread computes, and results do not depend on it.
+
+    Raises:
+        RuntimeError: the number is not positive.
+    """
+    if threads <= 0:
+        raise RuntimeError("set_num_threads expects a positive integer")
+
+
+def get_float32_matmul_precision() -> str:
+    """Always ``'highest'``: products of ``float32`` are computed in ``float32``."""
+    return "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Accepted: the lower settings allow less precision, which is not made use of.
+
+    Raises:
+        RuntimeError: ``precision`` is none of ``'highest'``, ``'high'``, ``'medium'``.
+    """
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"{precision!r} is not one of 'highest', 'high' or 'medium'")
+
+
+def get_default_device() -> Any:
+    """The device on which tensors are made unless told otherwise: the CPU."""
+    return _C.device("cpu")
+
+
 def set_default_tensor_type(t: Any) -> None:
     """Sets the default floating-point type by a legacy type: ``rustgrad.DoubleTensor``."""
     name = t if isinstance(t, str) else t.__name__
@@ -241,8 +347,8 @@ def set_default_tensor_type(t: Any) -> None:
 
 
 def set_default_device(device: Any) -> None:
-    """Accepts the CPU, which is the default and the only device with memory."""
-    if str(_C.device(device)) != "cpu":
+    """Accepts the CPU (or ``None``), the default and the only device with memory."""
+    if device is not None and str(_C.device(device)) != "cpu":
         raise RuntimeError(f"the default device is 'cpu', and {device!r} cannot take its place")
 
 

@@ -227,6 +227,101 @@ def name(self: Tensor) -> None:
     """Always ``None``: tensors are not named."""
 
 
+@_attribute
+def is_cpu(self: Tensor) -> bool:
+    """Whether the tensor lives on the CPU."""
+    return self.device.type == "cpu"
+
+
+@_method
+def is_nonzero(self: Tensor) -> bool:
+    """Whether the one element is not zero."""
+    return _C.Tensor.__bool__(self)
+
+
+@_method
+def is_same_size(self: Tensor, other: Tensor) -> bool:
+    """Whether the other tensor has the same shape."""
+    return self.shape == other.shape
+
+
+# Forms of ops that exist as functions only, and compositions.
+
+
+@_method
+def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """``rustgrad.where(condition, self, other)``.
+
+    >>> import rustgrad as rg
+    >>> x = rg.tensor([1.0, -2.0])
+    >>> x.where(x > 0, 0.0)
+    tensor([1., 0.])
+    """
+    return _C.where(condition, self, other)
+
+
+@_method
+def hardshrink(self: Tensor, lambd: float = 0.5) -> Tensor:
+    """:func:`rustgrad.nn.functional.hardshrink`."""
+    from rustgrad.nn.functional import hardshrink
+
+    return hardshrink(self, lambd)
+
+
+@_method
+def prelu(self: Tensor, weight: Tensor) -> Tensor:
+    """:func:`rustgrad.nn.functional.prelu`."""
+    from rustgrad.nn.functional import prelu
+
+    return prelu(self, weight)
+
+
+@_method
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Sums over what broadcasting from ``size`` to this shape has repeated.
+
+    >>> import rustgrad as rg
+    >>> rg.ones(2, 3).sum_to_size(1, 3)
+    tensor([[2., 2., 2.]])
+    """
+    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    extra = self.dim() - len(shape)
+    kept = self.shape[max(extra, 0) :]
+    if extra < 0 or any(s not in (1, k) for s, k in zip(shape, kept, strict=True)):
+        raise RuntimeError(f"size {shape} is not expandable to size {tuple(self.shape)}.")
+    shrunk = [extra + i for i, (s, k) in enumerate(zip(shape, kept, strict=True)) if s != k]
+    dims = [*range(extra), *shrunk]
+    return self.sum(dims).reshape(shape) if dims else self
+
+
+@_method
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Writes a number on the diagonal of a matrix, or of a cube of any dimension.
+
+    Args:
+        fill_value: the number.
+        wrap: begin anew below the square at the top of a tall matrix.
+
+    >>> import rustgrad as rg
+    >>> rg.zeros(2, 2).fill_diagonal_(3)
+    tensor([[3., 0.],
+            [0., 3.]])
+    """
+    if self.dim() < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if self.dim() > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    n = min(self.shape)
+    start, step = self.storage_offset(), sum(self.stride())
+    self.as_strided((n,), (step,), start).fill_(fill_value)
+    if wrap and self.dim() == 2:
+        # One row is left out between a square and the next.
+        rows, columns = self.shape
+        for top in range(columns + 1, rows, columns + 1):
+            self[top:].fill_diagonal_(fill_value)
+    return self
+
+
 # Changes of shape in place: the same object over the same elements, with another history.
 
 

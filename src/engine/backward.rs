@@ -9,7 +9,7 @@
 use crate::base::{Attrs, Error, Result};
 use crate::ops::{self, dispatch};
 use crate::tape::node::CustomFunction;
-use crate::tape::{Body, Edge, GradMode, Meta, Node, NodeRef, Rule, Saved, Site, VjpCx};
+use crate::tape::{self, Body, Edge, GradMode, Meta, Node, NodeRef, Rule, Saved, Site, VjpCx};
 use crate::tensor::{Leaf, Operand, Tensor};
 use crate::{bail, ensure};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -166,6 +166,8 @@ type Grad = Option<Tensor>;
 struct Pending {
     node: NodeRef,
     grads: SmallVec<[Grad; 1]>,
+    /// Outputs that were reached: those without a gradient have one of zero.
+    reached: u64,
 }
 
 /// One backward pass.
@@ -235,7 +237,7 @@ impl Walk {
     fn run(mut self, roots: Vec<(Edge, Tensor)>) -> Result<Vec<Grad>> {
         let _mode = GradMode::set(self.how.create_graph);
         for (edge, grad) in roots {
-            self.push(&edge, grad)?;
+            self.push(&edge, Some(grad))?;
         }
         while let Some((_, index)) = self.order.pop() {
             let pending = self
@@ -247,8 +249,8 @@ impl Walk {
         Ok(self.found)
     }
 
-    /// Adds a contribution to an output's gradient.
-    fn push(&mut self, edge: &Edge, grad: Tensor) -> Result<()> {
+    /// Adds a contribution to an output's gradient; `None` is zero.
+    fn push(&mut self, edge: &Edge, grad: Grad) -> Result<()> {
         let index = edge.node.index();
         let pending = match self.pending.entry(index) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -258,22 +260,25 @@ impl Walk {
                 entry.insert(Pending {
                     node: edge.node.clone(),
                     grads: smallvec![None; n],
+                    reached: 0,
                 })
             }
         };
-        let slot = &mut pending.grads[edge.output as usize];
-        *slot = Some(match slot.take() {
-            None => grad,
-            Some(old) => accumulated(Some(old), grad)?,
-        });
+        pending.reached |= 1 << edge.output.min(63);
+        if let Some(grad) = grad {
+            let slot = &mut pending.grads[edge.output as usize];
+            *slot = Some(accumulated(slot.take(), grad)?);
+        }
         Ok(())
     }
 
-    fn visit(&mut self, Pending { node, grads }: Pending) -> Result<()> {
-        self.capture(&node, &grads);
-        if node.with(|n| n.retain.is_some()) {
-            retain(&node, &grads)?;
+    fn visit(&mut self, mut pending: Pending) -> Result<()> {
+        if pending.grads.iter().any(Option::is_none) && self.is_watched(&pending.node) {
+            fill_zeros(&mut pending)?;
         }
+        let Pending { node, grads, .. } = pending;
+        self.capture(&node, &grads);
+        self.retain(&node, &grads)?;
         let step = node.with(|n| self.step(n));
         match &step.work {
             Work::Nothing => Ok(()),
@@ -285,7 +290,10 @@ impl Walk {
             Work::Custom(function) => {
                 let results = function.backward(&node, &grads)?;
                 for (i, g) in results.into_iter().enumerate() {
-                    self.pass_on(&step, i, g)?;
+                    if let Some(g) = g {
+                        let g = self.untainted(g, &node, &step)?;
+                        self.pass_on(&step, i, Some(g))?;
+                    }
                 }
                 if !self.how.retain_graph {
                     function.release();
@@ -295,7 +303,13 @@ impl Walk {
             }
             Work::Op { rule, mask, .. } => {
                 let (rule, mask) = (*rule, *mask);
-                if let Err(e) = self.apply_rules(&node, &step, &grads) {
+                // Rules are linear: zero gives zero.
+                let result = if grads.iter().all(Option::is_none) {
+                    (0..step.edges.len()).try_for_each(|i| self.pass_on(&step, i, None))
+                } else {
+                    self.apply_rules(&node, &step, &grads)
+                };
+                if let Err(e) = result {
                     self.put_back(&node, step);
                     return Err(e.in_op(&format!("backward of {}", rule.name())));
                 }
@@ -324,8 +338,6 @@ impl Walk {
         let work = match (&mut n.body, n.freed) {
             (Body::Accumulate(leaf), _) if self.wanted.is_none() => Work::Accumulate(leaf.clone()),
             (Body::Accumulate(_), _) => Work::Nothing,
-            // A delayed error has no edges, but it must be met.
-            (Body::Custom(f), None) if !idle || n.edges.is_empty() => Work::Custom(f.clone()),
             _ if idle => Work::Nothing,
             (_, Some(freed)) => Work::Freed(freed),
             (Body::Custom(f), None) => Work::Custom(f.clone()),
@@ -373,6 +385,52 @@ impl Walk {
         }
     }
 
+    /// Whether somebody looks at the gradients that arrive at a node, even at those of zero.
+    fn is_watched(&self, node: &NodeRef) -> bool {
+        let (noted, outputs) = node.with(|n| {
+            let noted = n.retain.is_some() || matches!(n.body, Body::Accumulate(_));
+            (noted, n.outputs.len() as u32)
+        });
+        noted || (0..outputs).any(|output| self.is_target(node, output))
+    }
+
+    fn is_target(&self, node: &NodeRef, output: u32) -> bool {
+        let place = (node.index(), output);
+        (self.wanted.as_ref()).is_some_and(|(_, places)| places.contains_key(&place))
+    }
+
+    /// Keeps the gradients of tensors that retain theirs. A target gets its own once, from the
+    /// caller.
+    fn retain(&self, node: &NodeRef, grads: &[Grad]) -> Result<()> {
+        let places = node.with(|n| n.retain.as_deref().cloned().unwrap_or_default());
+        for (output, leaf) in places {
+            if let Some(grad) = &grads[output as usize]
+                && !self.is_target(node, output)
+            {
+                let sum = match leaf.grad() {
+                    None => grad.clone(),
+                    Some(old) => ops::add(&old, grad)?,
+                };
+                drop(leaf.replace_grad(Some(sum)));
+            }
+        }
+        Ok(())
+    }
+
+    /// See NOTE [Tainted intermediates]: a gradient that must not be differentiated itself.
+    fn untainted(&self, grad: Tensor, node: &NodeRef, step: &Step) -> Result<Tensor> {
+        if !(self.how.create_graph && grad.is_tainted()) {
+            return Ok(grad);
+        }
+        let mut edges = step.edges.clone();
+        edges.push(grad.grad_edge()?);
+        Ok(tape::delayed_error(
+            &grad,
+            edges,
+            tainted_message(&node.name()),
+        ))
+    }
+
     /// Runs the rule of every input that needs a gradient.
     fn apply_rules(&mut self, node: &NodeRef, step: &Step, grads: &[Grad]) -> Result<()> {
         let Work::Op {
@@ -414,12 +472,15 @@ impl Walk {
 
     /// Sends the gradient of input `i` on, in the input's shape and type.
     fn pass_on(&mut self, step: &Step, i: usize, grad: Grad) -> Result<()> {
-        let (Some(edge), Some(grad)) = (&step.edges[i], grad) else {
+        let Some(edge) = &step.edges[i] else {
             return Ok(());
+        };
+        let Some(grad) = grad else {
+            return self.push(edge, None);
         };
         let meta = step.inputs[i].as_ref().unwrap_or(&step.outputs[0]);
         let grad = ops::sum_to(&grad, &meta.shape)?;
-        self.push(edge, ops::cast(&grad, meta.dtype)?)
+        self.push(edge, Some(ops::cast(&grad, meta.dtype)?))
     }
 
     fn mark_freed(&self, node: &NodeRef) {
@@ -518,26 +579,33 @@ fn one() -> Attrs {
     [crate::base::Attr::Int(1)].into_iter().collect()
 }
 
-/// Keeps the gradients of tensors that retain theirs.
-fn retain(node: &NodeRef, grads: &[Grad]) -> Result<()> {
-    let places = node.with(|n| n.retain.as_deref().cloned().unwrap_or_default());
-    for (output, leaf) in places {
-        if let Some(grad) = &grads[output as usize] {
-            let sum = match leaf.grad() {
-                None => grad.clone(),
-                Some(old) => ops::add(&old, grad)?,
-            };
-            drop(leaf.replace_grad(Some(sum)));
+/// Zeros for the gradients of zero.
+fn fill_zeros(pending: &mut Pending) -> Result<()> {
+    let outputs = pending.node.with(|n| n.outputs.clone());
+    for (i, (grad, meta)) in pending.grads.iter_mut().zip(outputs).enumerate() {
+        if grad.is_none() && pending.reached >> i.min(63) & 1 == 1 {
+            *grad = Some(Tensor::zeros(meta.shape, meta.dtype, meta.device)?);
         }
     }
     Ok(())
+}
+
+/// What differentiating a gradient says that was computed from an intermediate of `function`.
+pub(super) fn tainted_message(function: &str) -> String {
+    format!(
+        "a gradient of {function} cannot be differentiated again: its backward used a tensor that \
+         was computed in forward, so the second derivative would lose the part that flows through \
+         that tensor. Save the inputs and compute it again in backward, return it as an output of \
+         forward, or detach() it in backward if it counts as a constant"
+    )
 }
 
 /// Adds to a leaf's gradient. The first contribution is kept as it is if nobody else can see it;
 /// later ones are added in place unless a graph is being built, so that whoever holds `.grad`
 /// sees the sum.
 fn accumulate(leaf: &Arc<Leaf>, grad: Tensor) -> Result<()> {
-    if leaf.owner().is_none() {
+    // Nobody can read the gradient, or wants it any more.
+    if !leaf.owner().is_some_and(|t| t.requires_grad()) {
         return Ok(());
     }
     let recording = crate::tape::mode::grad_enabled();

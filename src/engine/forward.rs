@@ -11,11 +11,13 @@ use crate::base::{Error, Result};
 use crate::ops::def::{Call, Jvp, JvpCx};
 use crate::ops::{self, dispatch};
 use crate::tape::node::OUTPUTS;
-use crate::tape::{Body, GradMode, Node, NodeId, Saved, SavedTensor, Site, VjpCx, mode};
+use crate::tape::{
+    Body, GradMode, Node, NodeId, Saved, SavedTensor, Site, VjpCx, delayed_error, mode,
+};
 use crate::tensor::{Operand, Tangents, Tensor};
 use crate::{bail, ensure};
 use smallvec::SmallVec;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Opens a level and returns its number.
 pub fn enter_level() -> u32 {
@@ -284,9 +286,15 @@ pub fn push_custom(
     }
     levels.sort_unstable();
     levels.dedup();
+    let edges = inputs
+        .iter()
+        .map(Tensor::grad_edge)
+        .collect::<Result<SmallVec<[_; 2]>>>()?;
     for level in levels {
+        let tainted = Cell::new(false);
         let results = double_vjp(outs, &|cotangents| {
             let pair = |(g, x): (Option<Tensor>, &Tensor)| {
+                tainted.set(tainted.get() || g.as_ref().is_some_and(Tensor::is_tainted));
                 let g = g.map(|g| ops::expand(&g, x.shape())).transpose()?;
                 Ok((g, x.tangent(level)))
             };
@@ -297,6 +305,19 @@ pub fn push_custom(
                 .collect()
         })?;
         for (out, tangent) in outs.iter().zip(results) {
+            // See NOTE [Tainted intermediates].
+            let tangent = match tangent {
+                Some(t) if tainted.get() && edges.iter().any(Option::is_some) => {
+                    let mut edges = edges.clone();
+                    edges.push(t.grad_edge()?);
+                    Some(delayed_error(
+                        &t,
+                        edges,
+                        backward::tainted_message("a custom function"),
+                    ))
+                }
+                t => t,
+            };
             out.set_tangent(level, tangent);
         }
     }

@@ -157,7 +157,6 @@ pub static TANH_BACKWARD: OpDef = OpDef {
 /// The logistic function.
 pub static SIGMOID: OpDef = OpDef {
     name: "sigmoid",
-    aliases: &["expit"],
     doc: "`1 / (1 + exp(-input))` without overflow, elementwise; integers become floats.\n\n\
           >>> rg.sigmoid(rg.tensor([0.0, 2.0]))\n\
           tensor([0.5000, 0.8808])",

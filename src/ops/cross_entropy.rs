@@ -324,10 +324,11 @@ pub static CROSS_ENTROPY: OpDef = OpDef {
             "mean" => div(sum(uniform)?, total)?,
             how => reduced(uniform, how)?,
         };
-        Ok(smallvec![add(
+        let loss = add(
             mul(loss, 1.0 - smoothing)?,
-            mul(uniform, smoothing / classes as f64)?
-        )?])
+            mul(uniform, smoothing / classes as f64)?,
+        )?;
+        Ok(smallvec![cast(&loss, x.dtype())?])
     }),
     ..LOSS
 };

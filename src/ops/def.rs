@@ -413,6 +413,12 @@ impl OpDef {
         ..OpDef::BASE
     };
 
+    /// What Python calls it: overloads of `median` that are ops of their own are called
+    /// `median.something`, and all go by `median`.
+    pub fn exported_name(&self) -> &'static str {
+        self.name.split('.').next().unwrap_or(self.name)
+    }
+
     /// Whether any input can have a gradient.
     pub fn is_differentiable(&self) -> bool {
         self.grads.iter().any(Option::is_some)

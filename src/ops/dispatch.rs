@@ -6,16 +6,20 @@
 //! The forward of a custom function runs unrecorded, so a tensor made there from a differentiable
 //! input depends on it in a way the tape cannot see. If the function's backward uses such a tensor
 //! while a graph of the backward is built, the second derivative would silently lose a term.
-//! Therefore results of ops on differentiable (or tainted) inputs are marked during such a forward;
-//! a function's outputs lose the mark when they get their history; and a marked tensor that enters
-//! a recorded op during such a backward raises.
+//! Therefore results of ops on differentiable (or tainted) inputs are marked during such a forward,
+//! and so is what is made from data of the host's after such an input's elements went there. A
+//! function's outputs lose the mark when they get their history. During such a backward the mark
+//! passes on from operands to results, and a gradient that carries it gets a history that raises:
+//! the gradient itself is right, its derivative would not be.
 
 use super::def::{Call, Choice, Kernel, KernelCx, OpDef, Spec};
 use super::{copy, meta, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, Device, Error, Layout, Result};
 use crate::tape::node::{OUTPUTS, input_metas};
-use crate::tape::{Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, mode};
+use crate::tape::{
+    Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode,
+};
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};
@@ -74,7 +78,7 @@ pub fn run_overload(
 
 /// Records a call and pushes its tangents.
 fn finish(call: &Call, outs: Outputs) -> Result<Outputs> {
-    if mode::tainting() {
+    if mode::taint() != Taint::Off {
         taint(call, &outs);
     }
     let needs = needs_grad(call);
@@ -92,12 +96,39 @@ fn push_forward(call: &Call, outs: &[Tensor]) -> Result<()> {
 }
 
 /// Marks results as intermediates: see NOTE [Tainted intermediates].
+#[cold]
 fn taint(call: &Call, outs: &[Tensor]) {
-    let depends = |t: &Tensor| t.dtype().is_float() && (t.requires_grad() || t.is_tainted());
-    if call.tensors().any(depends) {
+    let made = matches!(call.op.kernel, Kernel::Dynamic(_)) && mode::has_escaped();
+    if made || call.tensors().any(depends) {
         outs.iter()
             .filter(|t| t.dtype().is_float())
             .for_each(|t| t.set_tainted(true));
+    }
+}
+
+/// Whether what is computed from a tensor now is an intermediate of a custom function.
+pub fn depends(t: &Tensor) -> bool {
+    let marks = match mode::taint() {
+        Taint::Off => false,
+        Taint::Forward => t.is_tainted() || t.requires_grad(),
+        Taint::Backward => t.is_tainted(),
+    };
+    marks && t.dtype().is_float()
+}
+
+/// Notes that a tensor's elements are handed to the host: see NOTE [Tainted intermediates].
+#[inline]
+pub fn hand_out(t: &Tensor) {
+    if mode::taint() == Taint::Forward && depends(t) {
+        mode::set_escaped();
+    }
+}
+
+/// Marks a tensor made from data of the host's: see NOTE [Tainted intermediates].
+#[inline]
+pub fn take_in(t: &Tensor) {
+    if mode::has_escaped() && t.dtype().is_float() {
+        t.set_tainted(true);
     }
 }
 
@@ -288,9 +319,6 @@ fn make_node(
         };
         edges.push(edge);
     }
-    if mode::refuse_tainted() {
-        refuse_tainted(call)?;
-    }
     // A rule may read more inputs than a call has: all tensors of a list.
     if inputs.len() < OUTPUTS as usize {
         mask &= (1 << inputs.len()) - 1 | !0 << OUTPUTS;
@@ -339,21 +367,6 @@ fn make_node(
     }))
 }
 
-/// See NOTE [Tainted intermediates].
-fn refuse_tainted(call: &Call) -> Result<()> {
-    if let Some(t) = call.tensors().find(|t| t.is_tainted()) {
-        bail!(
-            runtime,
-            "a tensor of shape {} that was computed in the forward of a custom function is used in \
-             its backward while create_graph=True: the second derivative would lose the part that \
-             flows through it. Save the inputs and compute it again in backward, or return it as \
-             an output of forward, or mark the backward @once_differentiable",
-            t.shape()
-        );
-    }
-    Ok(())
-}
-
 /// Runs an op on its first input, in place, and returns nothing: the input is the result.
 ///
 /// Everything is checked before the first element is written: leaves that require grad, views that
@@ -399,7 +412,7 @@ fn in_place(call: &Call) -> Result<()> {
     if std::ptr::eq(op, &table::COPY) {
         write(call, recorded)?;
         return if dual {
-            push_forward_in_place(x, call.tensor(1))
+            push_forward_in_place(x, &call.inputs[1])
         } else {
             Ok(())
         };
@@ -521,6 +534,12 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
         _ => {}
     }
     x.storage().bump(call.op.number(), Site::current().0);
+    if mode::taint() != Taint::Off {
+        taint(
+            call,
+            std::slice::from_ref(x.view_info().map_or(x, |v| &v.base)),
+        );
+    }
     if needs != 0 {
         rebase(call, needs, x, original.as_deref())?;
     }
@@ -557,6 +576,7 @@ fn copy_with_history(x: &Tensor) -> Result<Tensor> {
         copy.set_history(Some(edge));
     }
     copy.set_tangents(x.tangents());
+    copy.set_tainted(x.is_tainted());
     Ok(copy)
 }
 
@@ -608,19 +628,19 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
 }
 
 /// The tangent of a copy's target becomes its source's; through a view, in the base's.
-fn push_forward_in_place(x: &Tensor, src: &Tensor) -> Result<()> {
+fn push_forward_in_place(x: &Tensor, src: &Operand) -> Result<()> {
     let target = x.view_info().map_or(x, |v| &v.base);
-    let level_of = |t: &Tensor| {
+    let levels_of = |t: &Tensor| {
         t.tangents()
             .map_or_else(Vec::new, |t| t.iter().map(|(l, _)| *l).collect())
     };
-    let mut levels: Vec<u32> = level_of(target);
-    levels.extend(level_of(src));
+    let mut levels: Vec<u32> = levels_of(target);
+    levels.extend(src.as_tensor().into_iter().flat_map(levels_of));
     levels.sort_unstable();
     levels.dedup();
     for level in levels {
         let zeros = |t: &Tensor| Tensor::zeros(t.shape().clone(), t.dtype(), t.device());
-        let t = match src.tangent(level) {
+        let t = match src.as_tensor().and_then(|t| t.tangent(level)) {
             Some(t) => super::expand(&super::cast(&t, x.dtype())?, x.shape())?,
             None => zeros(x)?,
         };

@@ -25,6 +25,7 @@ pub(super) static OPS: &[&OpDef] = &[
     &TAKE,
     &PUT,
     &NONZERO_TUPLE,
+    &WHERE_NONZERO,
     &NONZERO,
     &FLAT_NONZERO,
     &MASKED_SELECT,
@@ -452,13 +453,19 @@ pub static NONZERO: OpDef = OpDef {
     ..OpDef::COMPOSITE
 };
 
-/// `nonzero` as a tuple, and `where` of a condition alone.
+/// `where` of a condition alone: `nonzero` as a tuple.
+pub static WHERE_NONZERO: OpDef = OpDef {
+    name: "where.nonzero",
+    sig: &["(condition)"],
+    ..NONZERO_TUPLE
+};
+
+/// `nonzero` as a tuple.
 pub static NONZERO_TUPLE: OpDef = OpDef {
-    name: "nonzero_tuple",
+    name: "nonzero.tuple",
     doc: "The coordinates of the elements that are not zero, in row-major order, one vector a \
           dimension.",
-    sig: &["(input, *, as_tuple: true)", "(condition)"],
-    aliases: &["nonzero", "where"],
+    sig: &["(input, *, as_tuple: true)"],
     returns: Returns::Tuple,
     kernel: Kernel::Composite(|call| {
         let x = call.tensor(0);

@@ -285,7 +285,6 @@ macro_rules! at_least {
             name: $each,
             doc: $text,
             sig: &["(*tensors: Tensor[])"],
-            aliases: &[$name],
             forms: Forms::FUNCTION,
             returns: Returns::Tuple,
             kernel: Kernel::Composite(|call| call.tensors().map($f).collect()),
@@ -296,13 +295,13 @@ macro_rules! at_least {
 
 at_least! {
     /// At least one dimension.
-    ATLEAST_1D ATLEAST_1D_EACH "atleast_1d" "atleast_1d_each" at_least_1d
+    ATLEAST_1D ATLEAST_1D_EACH "atleast_1d" "atleast_1d.each" at_least_1d
         "A tensor (or each of several) with at least one dimension: a 0-d tensor gets one.";
     /// At least two dimensions.
-    ATLEAST_2D ATLEAST_2D_EACH "atleast_2d" "atleast_2d_each" at_least_2d
+    ATLEAST_2D ATLEAST_2D_EACH "atleast_2d" "atleast_2d.each" at_least_2d
         "A tensor (or each of several) with at least two dimensions: a vector becomes a row.";
     /// At least three dimensions.
-    ATLEAST_3D ATLEAST_3D_EACH "atleast_3d" "atleast_3d_each" at_least_3d
+    ATLEAST_3D ATLEAST_3D_EACH "atleast_3d" "atleast_3d.each" at_least_3d
         "A tensor (or each of several) with at least three dimensions: shape (n) becomes (1, n, 1), \
          and (n, m) becomes (n, m, 1).";
 }

@@ -464,10 +464,7 @@ pub static ONE_HOT: OpDef = OpDef {
           >>> rg.nn.functional.one_hot(rg.tensor([0, 2]))\n\
           tensor([[1, 0, 0],\n        [0, 0, 1]])",
     sig: &["(tensor, num_classes: int = -1)"],
-    forms: Forms {
-        nn: true,
-        ..Forms::FUNCTION
-    },
+    forms: Forms::NN,
     kernel: Kernel::Composite(|call| {
         let (x, classes) = (call.tensor(0), call.attrs.int(0));
         ensure!(

@@ -492,7 +492,6 @@ pub static MATRIX_POWER: OpDef = OpDef {
           >>> rg.matrix_power(rg.tensor([[1, 1], [1, 0]]), 5)\n\
           tensor([[8, 5],\n        [5, 3]])",
     sig: &["(input, n: int)"],
-    aliases: &["linalg_matrix_power"],
     kernel: Kernel::Composite(|call| {
         let (a, n) = (call.tensor(0), call.attrs.int(0));
         ensure!(

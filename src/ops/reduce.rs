@@ -222,7 +222,8 @@ pub static MEAN: OpDef = OpDef {
     // d mean(x) = sum(dx) / n
     grads: &[grad(NOTHING, |cx| {
         let dims = wrap_dims(cx.attrs.ints(0), cx.shape(0).len())?;
-        let n = count(cx.shape(0), &dims) as f64;
+        // Of nothing there is no element to give anything to.
+        let n = count(cx.shape(0), &dims).max(1) as f64;
         expand(&div(unreduce(cx, cx.grad())?, n)?, cx.shape(0)).map(Some)
     })],
     jvp: Jvp::Linear,

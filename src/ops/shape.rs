@@ -398,14 +398,13 @@ fn check_output_size(told: Option<i64>, size: usize) -> Result<()> {
 
 /// `repeat_interleave` by a tensor.
 pub static REPEAT_INTERLEAVE_EACH: OpDef = OpDef {
-    name: "repeat_interleave_each",
+    name: "repeat_interleave.each",
     doc: "Each index of dimension `dim` (without `dim`, each element) repeated as often as \
           `repeats` says before the next one.",
     sig: &[
         "(input, repeats, dim: int? = None, *, output_size: int? = None)",
         "(repeats, *, output_size: int? = None)",
     ],
-    aliases: &["repeat_interleave"],
     kernel: Kernel::Composite(|call| {
         if call.overload == 1 {
             let indices = repeated(call.tensor(0), None, call.attrs.int_opt(0))?;
@@ -703,7 +702,7 @@ pub static PAD: OpDef = OpDef {
         let mut out = x.clone();
         for (d, (before, after)) in borders(x.ndim(), pad)?.into_iter().enumerate() {
             if (before, after) != (0, 0) {
-                let index = border_index(mode, x.shape()[d] as i64, before, after)?;
+                let index = border_index(mode, x, d, before, after)?;
                 out = index_select(out, index, d)?;
             }
         }
@@ -713,7 +712,8 @@ pub static PAD: OpDef = OpDef {
 };
 
 /// Which index of a dimension of size `n` each index of the padded one shows.
-fn border_index(mode: &str, n: i64, before: i64, after: i64) -> Result<Tensor> {
+fn border_index(mode: &str, x: &Tensor, d: usize, before: i64, after: i64) -> Result<Tensor> {
+    let n = x.shape()[d] as i64;
     let most = match mode {
         "reflect" => n - 1,
         "circular" => n,
@@ -732,5 +732,8 @@ fn border_index(mode: &str, n: i64, before: i64, after: i64) -> Result<Tensor> {
         _ => i.clamp(0, n - 1),
     };
     let index: Vec<i64> = (-before..n + after).map(shown).collect();
-    Tensor::from_slice(&index, [index.len()])
+    match x.device() {
+        Device::Cpu => Tensor::from_slice(&index, [index.len()]),
+        device => Tensor::empty([index.len()], DType::I64, device),
+    }
 }

@@ -259,7 +259,6 @@ macro_rules! medians {
             name: $dim_name,
             doc: concat!("The lower median along `dim`, and its position. ", $nan),
             sig: &["(input, dim: int, keepdim: bool = False)"],
-            aliases: &[$name],
             returns: NAMES,
             kernel: Kernel::Composite(|call| {
                 let x = call.tensor(0);
@@ -272,8 +271,8 @@ macro_rules! medians {
 }
 
 medians! {
-    MEDIAN MEDIAN_DIM "median" "median_dim" false "Where there is a NaN, it wins.";
-    NANMEDIAN NANMEDIAN_DIM "nanmedian" "nanmedian_dim" true "NaN does not count.";
+    MEDIAN MEDIAN_DIM "median" "median.dim" false "Where there is a NaN, it wins.";
+    NANMEDIAN NANMEDIAN_DIM "nanmedian" "nanmedian.dim" true "NaN does not count.";
 }
 
 /// The most frequent element.

@@ -390,8 +390,13 @@ fn add_at(cx: &KernelCx, buffer: &Tensor, layout: &Layout) -> Result<()> {
             Input::View(places.as_view()),
             Input::View(at(&steps, &along)),
         ];
-        cx.backend
-            .map(Functor::Add, &[], DType::I64, places.as_view(), &ins);
+        cx.backend.map(
+            Functor::Add,
+            &[Scalar::Int(1)],
+            DType::I64,
+            places.as_view(),
+            &ins,
+        );
     }
     cx.backend.index_put(
         Combine::Add,

@@ -92,7 +92,7 @@ impl Rule for OpDef {
 
     /// `log_softmax` becomes `LogSoftmaxBackward0`.
     fn node_name(&self) -> String {
-        let words = self.name.split('_').filter(|w| !w.is_empty());
+        let words = self.name.split(['_', '.']).filter(|w| !w.is_empty());
         let camel: String = words
             .map(|w| {
                 let (head, tail) = w.split_at(1);

@@ -380,7 +380,7 @@ unary! {
         [IN(0)] |cx| mul_or_zero(cx.grad(), digamma(cx.input(0)?)?);
     /// The digamma function.
     // d psi(x) = psi_1(x) dx
-    DIGAMMA "digamma" ["psi"] Digamma "The derivative of `lgamma`, elementwise; integers become \
+    DIGAMMA "digamma" [] Digamma "The derivative of `lgamma`, elementwise; integers become \
         floats.\n\n\
         >>> rg.digamma(rg.tensor([1.0, 2.0]))\n\
         tensor([-0.5772,  0.4228])"

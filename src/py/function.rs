@@ -8,14 +8,16 @@ use crate::base::{Error, Result};
 use crate::engine::forward;
 use crate::ops::dispatch;
 use crate::tape::node::CustomFunction;
-use crate::tape::{Body, Edge, GradMode, Node, NodeId, NodeRef, SavedTensor, Site, mode};
+use crate::tape::{
+    Body, Edge, GradMode, Node, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode,
+};
 use crate::tensor::Tensor;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use std::any::Any;
 
 /// The node of one call of a custom function.
@@ -25,6 +27,8 @@ pub(super) struct PyFunctionNode {
     saved: Mutex<Option<Vec<Option<SavedTensor>>>>,
     /// Which arguments of forward were tensors.
     is_tensor: Vec<bool>,
+    /// Which outputs of forward were tensors.
+    has_gradient: Vec<bool>,
 }
 
 impl PyFunctionNode {
@@ -71,10 +75,10 @@ impl PyFunctionNode {
         let materialize: bool = ctx.getattr(intern!(py, "materialize_grads"))?.extract()?;
         let mut args = vec![ctx.clone()];
         let outputs = node.with(|n| n.outputs.clone());
-        for (grad, meta) in grads.iter().zip(outputs) {
+        for ((grad, meta), has_gradient) in grads.iter().zip(outputs).zip(&self.has_gradient) {
             args.push(match grad {
                 Some(g) => convert::wrap(py, g.clone())?,
-                None if materialize => {
+                None if materialize && *has_gradient => {
                     convert::wrap(py, Tensor::zeros(meta.shape, meta.dtype, meta.device)?)?
                 }
                 None => py.None().into_bound(py),
@@ -173,7 +177,10 @@ impl PySavedTensors {
         let tensors = saved
             .iter()
             .map(|s| match s {
-                Some(s) => convert::wrap(py, s.unpack(Some(&node), &name, site)?),
+                Some(s) => {
+                    let t = s.unpack(Some(&node), &name, site)?;
+                    convert::wrap(py, t.leaf_itself().unwrap_or(t))
+                }
                 None => Ok(py.None().into_bound(py)),
             })
             .collect::<PyResult<Vec<_>>>()?;
@@ -181,42 +188,35 @@ impl PySavedTensors {
     }
 }
 
-/// The gradient of a once-differentiable backward: an error that waits.
-struct Delayed(String);
-
-impl CustomFunction for Delayed {
-    fn name(&self) -> String {
-        "DelayedError".into()
-    }
-
-    fn backward(&self, _: &NodeRef, _: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
-        Err(Error::runtime(self.0.clone()))
-    }
-
-    fn release(&self) {}
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-/// Gives tensors a history that raises `message` when it is differentiated.
+/// Gradients that `ctx`'s backward computed from `cotangents`, with a history that raises `message`
+/// when it is differentiated.
 #[pyfunction]
-fn delay_error(tensors: &Bound<'_, PyAny>, message: String) -> PyResult<()> {
-    for t in convert::tensors(tensors, "outputs")? {
-        let node = NodeRef::new(Node {
-            seq: 0,
-            body: Body::Custom(std::sync::Arc::new(Delayed(message.clone()))),
-            edges: smallvec![],
-            inputs: smallvec![],
-            outputs: smallvec![t.meta()],
-            site: Site::current(),
-            freed: None,
-            retain: None,
-        });
-        t.set_history(Some(Edge { node, output: 0 }));
+fn delay_error<'py>(
+    ctx: &Bound<'py, PyAny>,
+    cotangents: &Bound<'py, PyTuple>,
+    gradients: &Bound<'py, PyAny>,
+    message: &str,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let py = ctx.py();
+    let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
+    if let Ok(saved) = ctx.getattr(intern!(py, "_saved"))?.cast::<PySavedTensors>()
+        && let Some(node) = saved.get().0.upgrade()
+    {
+        edges = node.with(|n| n.edges.clone());
     }
-    Ok(())
+    for t in tensors_of(cotangents.as_any())?.iter().flatten() {
+        edges.push(t.grad_edge()?);
+    }
+    tensors_of(gradients)?
+        .iter()
+        .zip(gradients.try_iter()?)
+        .map(|(t, object)| match t {
+            Some(t) if t.dtype().is_float() => {
+                convert::wrap(py, delayed_error(t, edges.clone(), message.into()))
+            }
+            _ => object,
+        })
+        .collect()
 }
 
 /// Python objects that are tensors, as tensors.
@@ -291,11 +291,19 @@ fn apply<'py>(
                     // An input returned as it is: a view of it, which must not be written.
                     Some(t.custom_view())
                 } else {
-                    t.set_tainted(false);
+                    // A function may itself run within another one's forward or backward.
+                    t.set_tainted(inputs.iter().flatten().any(dispatch::depends));
                     Some(t)
                 }
             }
         });
+    }
+    // The context must not keep outputs: their history keeps the context.
+    for marks in [
+        intern!(py, "dirty_tensors"),
+        intern!(py, "non_differentiable"),
+    ] {
+        ctx.setattr(marks, py.None())?;
     }
     if recorded || dual {
         let function = PyFunctionNode {
@@ -303,6 +311,7 @@ fn apply<'py>(
             ctx: ctx.clone().unbind(),
             saved: Mutex::new(None),
             is_tensor: inputs.iter().map(Option::is_some).collect(),
+            has_gradient: outputs.iter().map(Option::is_some).collect(),
         };
         let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
         for t in &inputs {

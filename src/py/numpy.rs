@@ -7,7 +7,7 @@ use super::tensor::PyTensor;
 use crate::base::{DType, Device, Layout, Scalar, Shape, dtype};
 use crate::memory::Storage;
 use crate::memory::storage::write_scalar;
-use crate::ops;
+use crate::ops::{self, dispatch};
 use crate::tensor::Tensor;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError, PyValueError};
@@ -24,18 +24,17 @@ pub(super) fn tensor_from(
     device: Option<Device>,
 ) -> PyResult<Tensor> {
     let device = device.unwrap_or_default();
-    if let Ok(t) = data.cast::<PyTensor>() {
-        let t = t.get().tensor();
-        return Ok(ops::clone_data(&ops::cast(
-            &t.detach(),
-            dtype.unwrap_or(t.dtype()),
-        )?)?);
-    }
-    if let Some(t) = share(data)? {
-        return Ok(ops::clone_data(&ops::cast(
-            &t,
-            dtype.unwrap_or(t.dtype()),
-        )?)?);
+    let source = match data.cast::<PyTensor>() {
+        Ok(t) => {
+            dispatch::hand_out(&t.get().tensor());
+            Some(t.get().tensor().detach())
+        }
+        Err(_) => share(data)?,
+    };
+    if let Some(t) = source {
+        let t = ops::clone_data(&ops::cast(&t, dtype.unwrap_or(t.dtype()))?)?;
+        dispatch::take_in(&t);
+        return Ok(t);
     }
     let mut values = Vec::new();
     let mut shape = Shape::new();
@@ -52,6 +51,7 @@ pub(super) fn tensor_from(
             write_scalar(t.storage(), dtype, i, v);
         }
     }
+    dispatch::take_in(&t);
     Ok(t)
 }
 
@@ -65,7 +65,11 @@ fn flatten(
     let leaf = match convert::number(data)? {
         Some(s) => Some(s),
         None => match data.cast::<PyTensor>() {
-            Ok(t) if t.get().tensor().ndim() == 0 => Some(t.get().tensor().item()?),
+            Ok(t) if t.get().tensor().ndim() == 0 => {
+                let t = t.get().tensor();
+                dispatch::hand_out(&t);
+                Some(t.item()?)
+            }
             _ => None,
         },
     };
@@ -184,7 +188,9 @@ pub(super) fn share(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     // SAFETY: the buffer is writable, holds `bytes` bytes from its start by its shape and
     // non-negative strides, and stays exported until the owner, the buffer itself, is dropped.
     let storage = unsafe { Storage::foreign(ptr, bytes, Box::new(buffer)) };
-    Ok(Some(Tensor::from_parts(storage, layout, dtype)))
+    let t = Tensor::from_parts(storage, layout, dtype);
+    dispatch::take_in(&t);
+    Ok(Some(t))
 }
 
 /// As [`share`], for arrays without dimensions: their buffers have no shape to read, so the memory
@@ -199,11 +205,9 @@ fn share_0d(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     }
     let flat = share(&data.call_method1(intern!(py, "reshape"), (1,))?)?;
     Ok(flat.map(|t| {
-        Tensor::from_parts(
-            t.storage().clone(),
-            Layout::contiguous(Shape::new()),
-            t.dtype(),
-        )
+        let t = t.alias(Layout::contiguous(Shape::new()));
+        dispatch::take_in(&t);
+        t
     }))
 }
 
@@ -358,6 +362,7 @@ impl PyTensor {
         if flags & ffi::PyBUF_STRIDES != ffi::PyBUF_STRIDES && !t.is_contiguous() {
             return Err(PyBufferError::new_err("the tensor is not contiguous"));
         }
+        dispatch::hand_out(&t);
         let size = t.dtype().size();
         let export = Box::new(Export {
             shape: t.shape().iter().map(|&n| n as ffi::Py_ssize_t).collect(),

@@ -212,7 +212,9 @@ impl PyTensor {
     }
 
     fn __float__(&self) -> PyResult<f64> {
-        Ok(self.tensor().item()?.as_f64())
+        let t = self.tensor();
+        dispatch::hand_out(&t);
+        Ok(t.item()?.as_f64())
     }
 
     fn __int__(&self) -> PyResult<i64> {

@@ -87,10 +87,13 @@ impl PyOp {
             && out.same(x)
         {
             // An op that had nothing to do returns its input: the same Python object too.
-            return match slf {
-                Some(slf) => Ok(slf.clone()),
-                None if !args.is_empty() => args.get_item(0),
-                None => convert::wrap(py, out.clone()),
+            let first = match slf {
+                Some(slf) => Some(slf.clone()),
+                None => args.get_item(0).ok(),
+            };
+            return match first {
+                Some(first) if first.is_instance_of::<PyTensor>() => Ok(first),
+                _ => convert::wrap(py, out.clone()),
             };
         }
         convert::results(py, op.name, op.returns, outs)
@@ -261,6 +264,7 @@ fn op_table(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     for op in OP_TABLE.iter() {
         let d = PyDict::new(py);
         d.set_item("name", op.name)?;
+        d.set_item("exported_name", op.exported_name())?;
         d.set_item("doc", op.doc)?;
         d.set_item("signatures", op.sig)?;
         d.set_item("aliases", op.aliases)?;
@@ -316,7 +320,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let mut names: Vec<&str> = Vec::new();
     let mut by_name: FxHashMap<&str, Vec<&'static OpDef>> = FxHashMap::default();
     for op in OP_TABLE.iter().filter(|op| !op.sig.is_empty()) {
-        for name in std::iter::once(&op.name).chain(op.aliases) {
+        for name in std::iter::once(&op.exported_name()).chain(op.aliases) {
             let ops = by_name.entry(name).or_default();
             if ops.is_empty() {
                 names.push(name);

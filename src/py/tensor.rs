@@ -6,8 +6,8 @@ use super::dtype::{PyDType, PyDevice, device_of, dtype_object, dtype_of};
 use super::{index, numpy};
 use crate::base::{DType, Device, Scalar, Shape};
 use crate::engine::{self, Grads};
-use crate::ops;
-use crate::tape::Body;
+use crate::ops::{self, dispatch};
+use crate::tape::{Body, Taint, mode};
 use crate::tensor::Tensor;
 use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
@@ -361,7 +361,7 @@ impl PyTensor {
     /// The elements without history; writes are counted on both.
     #[getter]
     fn data<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        convert::wrap(py, self.tensor().detach())
+        self.detach(py)
     }
 
     #[setter]
@@ -379,7 +379,13 @@ impl PyTensor {
 
     /// The elements without history; writes are counted on both.
     fn detach<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        convert::wrap(py, self.tensor().detach())
+        let t = self.tensor();
+        let detached = t.detach();
+        // In the forward of a custom function nothing has history: it is no way out of the marks.
+        if mode::taint() == Taint::Forward && dispatch::depends(&t) {
+            detached.set_tainted(true);
+        }
+        convert::wrap(py, detached)
     }
 
     /// Cuts the tensor from its history; returns it.
@@ -426,12 +432,15 @@ impl PyTensor {
 
     /// The one element as a Python number.
     fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        convert::item(py, self.tensor().item()?)
+        let t = self.tensor();
+        dispatch::hand_out(&t);
+        convert::item(py, t.item()?)
     }
 
     /// The elements as nested lists of Python numbers.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.tensor();
+        dispatch::hand_out(&t);
         let values = t.to_vec()?;
         nested(py, &values, t.shape())
     }

@@ -5,8 +5,10 @@ pub mod node;
 pub mod provenance;
 pub mod saved;
 
-pub use mode::GradMode;
-pub use node::{Body, Edge, Meta, Node, NodeId, NodeRef, Outputs, Rule, SharedShape, VjpCx};
+pub use mode::{GradMode, Taint};
+pub use node::{
+    Body, Edge, Meta, Node, NodeId, NodeRef, Outputs, Rule, SharedShape, VjpCx, delayed_error,
+};
 pub use provenance::Site;
 pub use saved::{Saved, SavedTensor};
 

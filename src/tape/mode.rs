@@ -3,15 +3,25 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// Which results of ops are marked: see NOTE [Tainted intermediates].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Taint {
+    /// None.
+    Off,
+    /// Inside the forward of a custom function: those of differentiable or marked inputs.
+    Forward,
+    /// Inside the backward of a custom function that may itself be differentiated: those of marked
+    /// inputs.
+    Backward,
+}
+
 #[derive(Clone, Copy)]
 struct Modes {
     grad: bool,
     inference: bool,
-    /// Inside the forward of a custom function: results that depend on a differentiable input are
-    /// marked. See NOTE [Tainted intermediates].
-    tainting: bool,
-    /// Inside the backward of a custom function that is itself being differentiated.
-    refuse_tainted: bool,
+    taint: Taint,
+    /// Whether elements of a differentiable input were handed to the host in this forward.
+    escaped: bool,
     /// How many levels of forward-mode differentiation are open.
     levels: u32,
 }
@@ -21,8 +31,8 @@ thread_local! {
         Cell::new(Modes {
             grad: true,
             inference: false,
-            tainting: false,
-            refuse_tainted: false,
+            taint: Taint::Off,
+            escaped: false,
             levels: 0,
         })
     };
@@ -40,16 +50,25 @@ pub fn inference() -> bool {
     MODES.get().inference
 }
 
-/// Whether results are marked as intermediates of a custom function.
+/// Which results are marked as intermediates of a custom function.
 #[inline]
-pub fn tainting() -> bool {
-    MODES.get().tainting
+pub fn taint() -> Taint {
+    MODES.get().taint
 }
 
-/// Whether a marked intermediate must not enter a recorded op.
-#[inline]
-pub fn refuse_tainted() -> bool {
-    MODES.get().refuse_tainted
+/// Whether, in the forward of a custom function, elements of a differentiable input were handed to
+/// the host, from where they may come back.
+pub fn has_escaped() -> bool {
+    let modes = MODES.get();
+    modes.taint == Taint::Forward && modes.escaped
+}
+
+/// Notes that the elements of a tensor are handed to the host.
+pub fn set_escaped() {
+    MODES.set(Modes {
+        escaped: true,
+        ..MODES.get()
+    });
 }
 
 thread_local! {
@@ -134,24 +153,34 @@ impl GradMode {
     pub fn function_forward() -> Self {
         Self::with(|m| {
             m.grad = false;
-            m.tainting = true;
+            m.taint = Taint::Forward;
+            m.escaped = false;
         })
     }
 
     /// The backward of a custom function.
     pub fn function_backward() -> Self {
         Self::with(|m| {
-            m.refuse_tainted = m.grad;
-            m.tainting = false;
+            // Within the forward of another function the marks of that one count.
+            if m.taint != Taint::Forward {
+                m.taint = if m.grad { Taint::Backward } else { Taint::Off };
+            }
         })
     }
 }
 
 impl Drop for GradMode {
     fn drop(&mut self) {
-        // Levels are opened and closed on their own, possibly within this scope.
-        let levels = MODES.get().levels;
-        MODES.set(Modes { levels, ..self.0 });
+        // Levels are opened and closed on their own, possibly within this scope; what has escaped
+        // stays outside.
+        let Modes {
+            levels, escaped, ..
+        } = MODES.get();
+        MODES.set(Modes {
+            levels,
+            escaped: escaped || self.0.escaped,
+            ..self.0
+        });
     }
 }
 

@@ -19,7 +19,7 @@ use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::memory::Arena;
 use crate::memory::arena::Slot;
 use crate::tensor::{Leaf, Operand, Tensor};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -151,6 +151,42 @@ pub trait CustomFunction: Send + Sync {
     fn release(&self);
     /// For the host's garbage collector and for introspection.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// The gradient of something that must not be differentiated: an error that waits.
+struct DelayedError(String);
+
+impl CustomFunction for DelayedError {
+    fn name(&self) -> String {
+        "DelayedError".into()
+    }
+
+    fn backward(&self, _: &NodeRef, _: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Err(Error::runtime(self.0.clone()))
+    }
+
+    fn release(&self) {}
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The same elements with a history that raises `message` when they are differentiated with
+/// respect to anything that `edges` lead to.
+pub fn delayed_error(t: &Tensor, edges: SmallVec<[Option<Edge>; 2]>, message: String) -> Tensor {
+    let node = NodeRef::new(Node {
+        seq: 0,
+        body: Body::Custom(Arc::new(DelayedError(message))),
+        inputs: edges.iter().map(|_| None).collect(),
+        edges,
+        outputs: smallvec![t.meta()],
+        site: Site::current(),
+        freed: None,
+        retain: None,
+    });
+    let delayed = t.detach();
+    delayed.with_history(Edge { node, output: 0 })
 }
 
 /// What an op's rule sees during backward.

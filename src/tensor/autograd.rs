@@ -241,11 +241,19 @@ impl Tensor {
     /// The node that made this tensor; `None` for leaves.
     pub fn grad_fn(&self) -> Option<Edge> {
         let edge = self.grad_edge().ok().flatten()?;
-        if self.0.autograd.get()?.state.lock().edge.is_some() {
-            Some(edge)
-        } else {
-            None
-        }
+        let is_accumulator = edge.node.with(|n| matches!(n.body, Body::Accumulate(_)));
+        (!is_accumulator).then_some(edge)
+    }
+
+    /// The leaf that this is a copy of the handle of: what was saved of a leaf is the leaf again.
+    pub fn leaf_itself(&self) -> Option<Tensor> {
+        let leaf = self.grad_edge().ok()??.node.leaf()?;
+        let owner = leaf.owner()?;
+        let is_same = owner.storage().same(self.storage())
+            && owner.layout() == self.layout()
+            && owner.requires_grad()
+            && self.tangents().is_none();
+        is_same.then_some(owner)
     }
 
     /// The node of this tensor's history, when this handle is the only one that leads to it.
@@ -279,7 +287,12 @@ impl Tensor {
         let mut retired = None;
         if edge.is_some() && state.leaf.is_some() {
             match (&edge, &state.leaf) {
-                (Some(edge), Some(leaf)) if state.retains_grad => retain(edge, leaf),
+                (Some(edge), Some(leaf)) if state.retains_grad => {
+                    if let Some(old) = &state.edge {
+                        retain_no_more(old, leaf);
+                    }
+                    retain(edge, leaf);
+                }
                 _ => retired = state.leaf.take(),
             }
         }
@@ -482,6 +495,14 @@ impl Tensor {
         }
         Ok(t)
     }
+}
+
+fn retain_no_more(edge: &Edge, leaf: &Arc<Leaf>) {
+    edge.node.with(|n| {
+        if let Some(places) = &mut n.retain {
+            places.retain(|(_, other)| !Arc::ptr_eq(leaf, other));
+        }
+    });
 }
 
 fn retain(edge: &Edge, leaf: &Arc<Leaf>) {

@@ -252,7 +252,8 @@ impl Tensor {
     /// Whether this is marked as an intermediate of a custom function's forward.
     #[inline]
     pub fn is_tainted(&self) -> bool {
-        self.0.flags.load(Ordering::Relaxed) & TAINTED != 0
+        let marked = |t: &Tensor| t.0.flags.load(Ordering::Relaxed) & TAINTED != 0;
+        marked(self) || self.view_info().is_some_and(|v| marked(&v.base))
     }
 
     /// Marks or unmarks an intermediate of a custom function's forward.

@@ -95,13 +95,12 @@ def grad(
                 "got: allow_unused=False."
             )
         allow_unused = True
-    if is_grads_batched:
-        return _batched_grad(
-            outputs, inputs, grad_outputs, create_graph, retain_graph, bool(allow_unused)
-        )
-    grads = _C.grad(outputs, inputs, grad_outputs, retain_graph, create_graph, bool(allow_unused))
+    several = (inputs,) if _C.is_tensor(inputs) else tuple(inputs)
+    if not several:
+        raise RuntimeError("'inputs' argument to grad() cannot be empty.")
+    run = _batched_grad if is_grads_batched else _C.grad
+    grads = run(outputs, several, grad_outputs, retain_graph, create_graph, bool(allow_unused))
     if materialize_grads:
-        several = (inputs,) if _C.is_tensor(inputs) else tuple(inputs)
         grads = tuple(
             x.new_zeros(x.shape) if g is None else g for g, x in zip(grads, several, strict=True)
         )
@@ -112,19 +111,23 @@ def _batched_grad(
     outputs: Any,
     inputs: Any,
     grad_outputs: Any,
-    create_graph: bool,
     retain_graph: bool | None,
+    create_graph: bool,
     allow_unused: bool,
 ) -> tuple[Any, ...]:
     """One backward for each row of the cotangents, stacked."""
     cotangents: Sequence[Any] = (
-        (grad_outputs,) if _C.is_tensor(grad_outputs) else tuple(grad_outputs)
+        (grad_outputs,)
+        if grad_outputs is None or _C.is_tensor(grad_outputs)
+        else tuple(grad_outputs)
     )
-    n = next(len(g) for g in cotangents if g is not None)
+    sizes = [len(g) for g in cotangents if g is not None]
+    if not sizes:
+        raise RuntimeError("is_grads_batched=True needs grad_outputs with a batch dimension")
     rows = []
-    for i in range(n):
+    for i in range(sizes[0]):
         row = [None if g is None else g[i] for g in cotangents]
-        keep = True if i < n - 1 else retain_graph
+        keep = True if i < sizes[0] - 1 else retain_graph
         rows.append(_C.grad(outputs, inputs, row, keep, create_graph, allow_unused))
     return tuple(
         None if any(g is None for g in column) else _C.stack(list(column))

@@ -139,15 +139,15 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
             _C.set_grad_enabled(recording)
         if recording:
             several = outputs if isinstance(outputs, tuple) else (outputs,)
-            tensors = [t for t in several if _C.is_tensor(t) and t.is_floating_point()]
-            # Fresh handles, so that a returned saved tensor or cotangent keeps its own history.
-            fresh = {id(t): t.detach() for t in tensors}
-            _C.delay_error(
-                list(fresh.values()),
-                "trying to differentiate twice a function that was marked with "
-                "@once_differentiable",
+            several = tuple(
+                _C.delay_error(
+                    ctx,
+                    args,
+                    several,
+                    "trying to differentiate twice a function that was marked with "
+                    "@once_differentiable",
+                )
             )
-            several = tuple(fresh.get(id(t), t) for t in several)
             return several if isinstance(outputs, tuple) else several[0]
         return outputs
 

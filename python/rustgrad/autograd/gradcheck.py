@@ -142,7 +142,8 @@ def gradcheck(
         nondet_tol: how much two runs of the backward may differ.
         check_undefined_grad: also check that the backward accepts a missing cotangent.
         check_grad_dtypes: also check that gradients have their input's dtype.
-        check_batched_grad, check_batched_forward_grad: not available; ``True`` raises.
+        check_batched_grad: accepted: batched gradients are computed one by one.
+        check_batched_forward_grad: not available; ``True`` raises.
         check_forward_ad: also compare forward mode.
         check_backward_ad: compare reverse mode.
         fast_mode: accepted; every element is compared in any case.
@@ -151,8 +152,10 @@ def gradcheck(
         GradcheckError: names the input, the output, the element and both values.
         ValueError: no input requires grad.
     """
-    if check_batched_grad or check_batched_forward_grad:
-        raise NotImplementedError("gradcheck: batched checks need vmap, which is not available")
+    if check_batched_forward_grad:
+        raise NotImplementedError(
+            "gradcheck: check_batched_forward_grad=True needs vmap, which is not available"
+        )
     inputs = _tuple(inputs)
     try:
         _check(

@@ -6,6 +6,9 @@ All of them take ``reduction``: ``"none"`` returns the losses as they are, ``"me
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import rustgrad as rg
 from rustgrad import _C
 
@@ -489,3 +492,234 @@ def triplet_margin_loss(
         across = pairwise_distance(positive, negative, p, eps)
         to_negative = rg.minimum(to_negative, across)
     return _reduced((margin + to_positive - to_negative).clamp(min=0), reduction)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: rg.Tensor,
+    positive: rg.Tensor,
+    negative: rg.Tensor,
+    *,
+    distance_function: Callable[[rg.Tensor, rg.Tensor], rg.Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> rg.Tensor:
+    """:func:`triplet_margin_loss` with any distance; the default is :func:`pairwise_distance`.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> a, b = rg.tensor([[0.0]]), rg.tensor([[3.0]])
+        >>> loss = rg.nn.functional.triplet_margin_with_distance_loss
+        >>> loss(a, b, b, distance_function=lambda x, y: (x - y).abs().sum(-1)).item()
+        1.0
+    """
+    name = "triplet_margin_with_distance_loss"
+    reduction = _reduction(name, reduction)
+    if margin <= 0:
+        raise ValueError(f"[{name}] margin must be greater than 0, got {margin}")
+    distance = pairwise_distance if distance_function is None else distance_function
+    to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        to_negative = rg.minimum(to_negative, distance(positive, negative))
+    return _reduced((margin + to_positive - to_negative).clamp(min=0), reduction)
+
+
+def gaussian_nll_loss(
+    input: rg.Tensor,
+    target: rg.Tensor,
+    var: rg.Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> rg.Tensor:
+    """(log(var) + (x - y)^2 / var) / 2, the negative log-likelihood of y under N(x, var).
+
+    Args:
+        input: expected values, any shape.
+        target: observed values, the same shape.
+        var: variances: a number, or the same shape, or that shape with the last dimension of size
+            1 or without it.
+        full: add log(2 pi) / 2. Default: ``False``.
+        eps: variances below it count as ``eps``; they get no gradient from that.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"mean"``.
+
+    Raises:
+        ValueError: a variance is negative or has a wrong shape, or ``reduction`` is none of these.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> rg.nn.functional.gaussian_nll_loss(rg.zeros(2), rg.ones(2), 1.0).item()
+        0.5
+    """
+    reduction = _reduction("gaussian_nll_loss", reduction)
+    if not isinstance(var, rg.Tensor):
+        var = rg.full_like(input.detach(), var)
+    if var.shape != input.shape:
+        if input.shape[:-1] == var.shape:
+            var = var.unsqueeze(-1)
+        elif input.shape[:-1] != var.shape[:-1] or var.shape[-1] != 1:
+            raise ValueError(
+                f"[gaussian_nll_loss] var is of incorrect size: {tuple(var.shape)} for an input of "
+                f"shape {tuple(input.shape)}"
+            )
+    if (var < 0).any():
+        raise ValueError("[gaussian_nll_loss] var has negative entry/entries")
+    # The limit moves the value, not the gradient: as in PyTorch, which clamps without recording.
+    var = var + (var.detach().clamp(min=eps) - var.detach())
+    losses = 0.5 * (var.log() + (input - target) ** 2 / var)
+    if full:
+        losses = losses + 0.5 * math.log(2 * math.pi)
+    return _reduced(losses, reduction)
+
+
+def hinge_embedding_loss(
+    input: rg.Tensor,
+    target: rg.Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> rg.Tensor:
+    """x where y is 1, max(0, margin - x) where y is -1.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> loss = rg.nn.functional.hinge_embedding_loss
+        >>> loss(rg.tensor([0.5, 0.75]), rg.tensor([1, -1]), reduction="none").tolist()
+        [0.5, 0.25]
+    """
+    reduction = _reduction("hinge_embedding_loss", reduction, size_average, reduce)
+    zeros = rg.zeros_like(input.detach())
+    near = rg.where(target != -1, input, zeros)
+    far = rg.where(target != 1, (margin - input).clamp(min=0), zeros)
+    return _reduced(near + far, reduction)
+
+
+def soft_margin_loss(
+    input: rg.Tensor,
+    target: rg.Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> rg.Tensor:
+    """log(1 + exp(-y * x)), with y 1 or -1, without overflow.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> loss = rg.nn.functional.soft_margin_loss(rg.zeros(2), rg.tensor([1.0, -1.0]))
+        >>> round(loss.item(), 4)  # log(2)
+        0.6931
+    """
+    reduction = _reduction("soft_margin_loss", reduction, size_average, reduce)
+    return _reduced(-_C.logsigmoid(target * input), reduction)
+
+
+def multi_margin_loss(
+    input: rg.Tensor,
+    target: rg.Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: rg.Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> rg.Tensor:
+    """The mean over classes i other than y of max(0, margin - x[y] + x[i])^p.
+
+    Args:
+        input: scores, shape (N, C) or (C,).
+        target: class numbers, shape (N,) or ().
+        p: 1 or 2. Default: ``1``.
+        margin: Default: ``1.0``.
+        weight: one factor per class y, shape (C,).
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"mean"``.
+
+    Raises:
+        ValueError: ``p`` is neither 1 nor 2, or ``reduction`` is none of these.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> rg.nn.functional.multi_margin_loss(rg.tensor([[1.0, 0.5]]), rg.tensor([0])).item()
+        0.25
+    """
+    reduction = _reduction("multi_margin_loss", reduction, size_average, reduce)
+    if p not in (1, 2):
+        raise ValueError(f"[multi_margin_loss] only p == 1 and p == 2 supported, but got {p}")
+    right = target.unsqueeze(-1)
+    excess = (margin - input.gather(-1, right) + input).clamp(min=0)
+    if p == 2:
+        excess = excess * excess
+    if weight is not None:
+        excess = excess * weight[right]
+    others = rg.ones_like(excess.detach()).scatter_(-1, right, 0.0)
+    return _reduced((excess * others).mean(-1), reduction)
+
+
+def multilabel_margin_loss(
+    input: rg.Tensor,
+    target: rg.Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> rg.Tensor:
+    """The sum over classes y of the target and i not of it of max(0, 1 - x[y] + x[i]) / C.
+
+    Args:
+        input: scores, shape (N, C) or (C,).
+        target: class numbers, the same shape; those before the first -1 count.
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"mean"``.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> loss = rg.nn.functional.multilabel_margin_loss
+        >>> loss(rg.tensor([1.0, 0.5]), rg.tensor([0, -1])).item()
+        0.25
+    """
+    reduction = _reduction("multilabel_margin_loss", reduction, size_average, reduce)
+    if input.shape != target.shape:
+        raise ValueError(
+            "[multilabel_margin_loss] input and target must have the same shape, but got "
+            f"{tuple(input.shape)} and {tuple(target.shape)}"
+        )
+    counts = ((target < 0).cumsum(-1) == 0).to(input.dtype)
+    classes = target.clamp(min=0)
+    named = rg.zeros_like(input.detach()).scatter_add_(-1, classes, counts) > 0
+    differences = 1 - input.gather(-1, classes).unsqueeze(-1) + input.unsqueeze(-2)
+    pairs = counts.unsqueeze(-1) * (~named).to(input.dtype).unsqueeze(-2)
+    losses = (differences.clamp(min=0) * pairs).sum((-2, -1)) / input.shape[-1]
+    return _reduced(losses, reduction)
+
+
+def multilabel_soft_margin_loss(
+    input: rg.Tensor,
+    target: rg.Tensor,
+    weight: rg.Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> rg.Tensor:
+    """The mean over classes of -y * log(sigmoid(x)) - (1 - y) * log(sigmoid(-x)).
+
+    Args:
+        input: scores, shape (N, C) or (C,).
+        target: 0 and 1, the same shape.
+        weight: one factor per class, shape (C,).
+        size_average: deprecated.
+        reduce: deprecated.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``. Default: ``"mean"``.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> loss = rg.nn.functional.multilabel_soft_margin_loss(rg.zeros(3), rg.ones(3))
+        >>> round(loss.item(), 4)  # log(2)
+        0.6931
+    """
+    reduction = _reduction("multilabel_soft_margin_loss", reduction, size_average, reduce)
+    losses = -(target * _C.logsigmoid(input) + (1 - target) * _C.logsigmoid(-input))
+    if weight is not None:
+        losses = losses * weight
+    return _reduced(losses.mean(-1), reduction)

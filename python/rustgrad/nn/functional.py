@@ -16,23 +16,32 @@ from ._losses import (
     binary_cross_entropy_with_logits,
     cosine_embedding_loss,
     cross_entropy,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
     huber_loss,
     kl_div,
     l1_loss,
     margin_ranking_loss,
     mse_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
     nll_loss,
     pairwise_distance,
     poisson_nll_loss,
     smooth_l1_loss,
+    soft_margin_loss,
     triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 
 __all__ = [
+    "alpha_dropout",
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "celu_",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -41,37 +50,52 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "elu_",
     "embedding",
+    "feature_alpha_dropout",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hardtanh_",
+    "hinge_embedding_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
+    "leaky_relu_",
     "linear",
     "log_softmax",
     "logsigmoid",
     "margin_ranking_loss",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "pairwise_distance",
     "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
     "relu_",
+    "rrelu",
+    "rrelu_",
     "selu",
+    "selu_",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -80,7 +104,9 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "threshold_",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
 
 
@@ -225,6 +251,76 @@ def threshold(input: rg.Tensor, threshold: float, value: float, inplace: bool = 
     )
 
 
+def leaky_relu_(input: rg.Tensor, negative_slope: float = 0.01) -> rg.Tensor:
+    """The in-place form of :func:`leaky_relu`."""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def elu_(input: rg.Tensor, alpha: float = 1.0) -> rg.Tensor:
+    """The in-place form of :func:`elu`."""
+    return elu(input, alpha, inplace=True)
+
+
+def selu_(input: rg.Tensor) -> rg.Tensor:
+    """The in-place form of :func:`selu`."""
+    return selu(input, inplace=True)
+
+
+def celu_(input: rg.Tensor, alpha: float = 1.0) -> rg.Tensor:
+    """The in-place form of :func:`celu`."""
+    return celu(input, alpha, inplace=True)
+
+
+def hardtanh_(input: rg.Tensor, min_val: float = -1.0, max_val: float = 1.0) -> rg.Tensor:
+    """The in-place form of :func:`hardtanh`."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def threshold_(input: rg.Tensor, threshold: float, value: float) -> rg.Tensor:
+    """The in-place form of :func:`threshold`."""
+    return _inplace("threshold", input, threshold, value)
+
+
+def rrelu(
+    input: rg.Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> rg.Tensor:
+    """x where x > 0, elsewhere x times a slope that is drawn anew for each element.
+
+    Args:
+        input: any shape.
+        lower: the smallest slope. Default: ``1 / 8``.
+        upper: the largest slope. Default: ``1 / 3``.
+        training: draw slopes; otherwise all are (lower + upper) / 2. Default: ``False``.
+        inplace: overwrite ``input``. Default: ``False``.
+
+    Raises:
+        ValueError: ``lower`` is greater than ``upper``.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> rg.nn.functional.rrelu(rg.tensor([-1.0, 2.0]), 0.5, 0.5).tolist()
+        [-0.5, 2.0]
+    """
+    if lower > upper:
+        raise ValueError(f"[rrelu] lower must not exceed upper, but got {lower} > {upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slopes = rg.empty_like(input.detach()).uniform_(lower, upper)
+    slopes = slopes.masked_fill(input.detach() > 0, 1.0)
+    return input.mul_(slopes) if inplace else input * slopes
+
+
+def rrelu_(
+    input: rg.Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
+) -> rg.Tensor:
+    """The in-place form of :func:`rrelu`."""
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
 def tanh(input: rg.Tensor) -> rg.Tensor:
     """tanh(x), element by element."""
     return rg.tanh(input)
@@ -344,6 +440,32 @@ def log_softmax(
     return rg.log_softmax(input, dim, dtype=dtype)
 
 
+def gumbel_softmax(
+    logits: rg.Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> rg.Tensor:
+    """A sample of classes that gradients flow through: softmax((x + Gumbel noise) / ``tau``).
+
+    Args:
+        logits: unnormalised log-probabilities, any shape.
+        tau: the temperature: the lower, the nearer to vectors with a single 1. Default: ``1``.
+        hard: return vectors with a single 1, with the gradient of the soft ones.
+        eps: deprecated, without effect.
+        dim: the dimension of the classes. Default: ``-1``.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> rg.nn.functional.gumbel_softmax(rg.zeros(2, 3), hard=True).sum(-1)
+        tensor([1., 1.])
+    """
+    noise = -rg.empty_like(logits.detach()).exponential_().log()
+    soft = rg.softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    chosen = soft.detach().argmax(dim, keepdim=True)
+    one = rg.zeros_like(soft.detach()).scatter_(dim, chosen, 1.0)
+    return one - soft.detach() + soft
+
+
 # Linear maps
 
 
@@ -416,6 +538,26 @@ def cosine_similarity(x1: rg.Tensor, x2: rg.Tensor, dim: int = 1, eps: float = 1
     return rg.cosine_similarity(x1, x2, dim, eps)
 
 
+def pad(
+    input: rg.Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> rg.Tensor:
+    """Adds elements at the edges, or cuts them off where ``pad`` is negative.
+
+    Args:
+        input: any shape.
+        pad: numbers of elements before and after, first of the last dimension, then of the one
+            before it, and so on.
+        mode: ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        value: what a constant padding consists of. Default: ``0``.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> rg.nn.functional.pad(rg.tensor([1.0, 2.0]), (1, 2))
+        tensor([0., 1., 2., 0., 0.])
+    """
+    return _C.pad(input, pad, mode, value)
+
+
 # Embeddings
 
 
@@ -449,7 +591,7 @@ def embedding(
         padding_idx: this row gets no gradient; counts from the end if negative.
         max_norm: rows that are looked up are first shrunk, in place, to this norm.
         norm_type: the p of that norm. Default: ``2.0``.
-        scale_grad_by_freq: not supported.
+        scale_grad_by_freq: divide the gradient of a row by how often it is looked up.
         sparse: not supported.
 
     Returns:
@@ -463,7 +605,7 @@ def embedding(
         >>> rg.nn.functional.embedding(rg.tensor([1, 0]), rg.eye(2)).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
-    _refuse_sparse_options("embedding", scale_grad_by_freq, sparse)
+    _refuse_sparse("embedding", sparse)
     rows = weight.shape[0]
     if padding_idx is None:
         padding_idx = -1
@@ -476,12 +618,10 @@ def embedding(
         padding_idx %= rows
     if max_norm is not None:
         _limit_norms(weight, input, max_norm, norm_type)
-    return _C.embedding(weight, input, padding_idx)
+    return _C.embedding(weight, input, padding_idx, scale_grad_by_freq)
 
 
-def _refuse_sparse_options(name: str, scale_grad_by_freq: bool, sparse: bool) -> None:
-    if scale_grad_by_freq:
-        raise ValueError(f"[{name}] scale_grad_by_freq=True is not supported")
+def _refuse_sparse(name: str, sparse: bool) -> None:
     if sparse:
         raise ValueError(
             f"[{name}] sparse=True is not supported: gradients are always dense; leave it out"
@@ -562,6 +702,28 @@ def _feature_dims(name: str, input: rg.Tensor, batched: int) -> int:
         )
     # For inputs without a batch PyTorch's dropout2d and dropout3d differ, and so do these.
     return 1 if unbatched_is_known and ndim != batched else min(2, ndim)
+
+
+def alpha_dropout(
+    input: rg.Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> rg.Tensor:
+    """Dropout for :func:`selu`: keeps mean 0 and variance 1.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> rg.nn.functional.alpha_dropout(rg.ones(3)).tolist()
+        [1.0, 1.0, 1.0]
+    """
+    _check_probability(p)
+    return (_C.alpha_dropout_ if inplace else _C.alpha_dropout)(input, p, training)
+
+
+def feature_alpha_dropout(
+    input: rg.Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> rg.Tensor:
+    """:func:`alpha_dropout` of whole channels."""
+    _check_probability(p)
+    return (_C.feature_alpha_dropout_ if inplace else _C.feature_alpha_dropout)(input, p, training)
 
 
 def dropout1d(

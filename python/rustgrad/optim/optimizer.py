@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import functools
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import chain
 from typing import Any
 
 import rustgrad as rg
+
+from ..utils.hooks import RemovableHandle, register
 
 __all__ = ["Optimizer"]
 
@@ -59,6 +62,7 @@ class Optimizer:
                 f"dicts, but got {type(params).__name__}"
             )
         self.defaults = defaults
+        self._make_hooks()
         self.state: defaultdict[rg.Tensor, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         groups = list(params)
@@ -74,6 +78,13 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if "_step_pre_hooks" not in self.__dict__:
+            self._make_hooks()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _with_hooks(cls.__dict__["step"])
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -130,6 +141,72 @@ class Optimizer:
                 )
         self.param_groups.append(group)
 
+    # Hooks
+
+    def _make_hooks(self) -> None:
+        self._step_pre_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._step_post_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._state_dict_pre_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._state_dict_post_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._load_state_dict_pre_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._load_state_dict_post_hooks: OrderedDict[int, Any] = OrderedDict()
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` before each step.
+
+        Args:
+            hook: returns ``None``, or the pair ``(args, kwargs)`` that :meth:`step` is to get.
+
+        Returns:
+            The handle that removes the hook.
+        """
+        return register(self._step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` after each step.
+
+        Example:
+            >>> import rustgrad as rg
+            >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)])
+            >>> handle = optimizer.register_step_post_hook(lambda *args: print("stepped"))
+            >>> optimizer.step()
+            stepped
+        """
+        return register(self._step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` before :meth:`state_dict`; first of all with ``prepend``."""
+        return _register(self._state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` after :meth:`state_dict`.
+
+        What the hook returns, unless ``None``, takes the place of the result.
+        """
+        return _register(self._state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` before :meth:`load_state_dict`.
+
+        What the hook returns, unless ``None``, is loaded instead. The dictionary it gets is a
+        shallow copy.
+        """
+        return _register(self._load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` after :meth:`load_state_dict`."""
+        return _register(self._load_state_dict_post_hooks, hook, prepend)
+
+    # Steps
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clears the gradients of all parameters.
 
@@ -178,6 +255,8 @@ class Optimizer:
             ``"param_groups"``, the groups with numbers in place of parameters. The tensors
             share memory with the optimiser.
         """
+        for hook in list(self._state_dict_pre_hooks.values()):
+            hook(self)
         numbers: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -190,7 +269,12 @@ class Optimizer:
             (numbers[id(key)] if isinstance(key, rg.Tensor) else key): value
             for key, value in self.state.items()
         }
-        return {"state": state, "param_groups": groups}
+        result: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in list(self._state_dict_post_hooks.values()):
+            changed = hook(self, result)
+            if changed is not None:
+                result = changed
+        return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what :meth:`state_dict` returned; ``state_dict`` is not changed.
@@ -202,6 +286,11 @@ class Optimizer:
             ValueError: the groups, or their numbers of parameters, differ; nothing is changed
                 then.
         """
+        state_dict = state_dict.copy()
+        for hook in list(self._load_state_dict_pre_hooks.values()):
+            changed = hook(self, state_dict)
+            if changed is not None:
+                state_dict = changed
         saved_groups = state_dict["param_groups"]
         groups = self.param_groups
         if len(groups) != len(saved_groups):
@@ -238,6 +327,42 @@ class Optimizer:
                 loaded["param_names"] = group["param_names"]
             loaded_groups.append(loaded)
         self.__setstate__({"state": state, "param_groups": loaded_groups})
+        for hook in list(self._load_state_dict_post_hooks.values()):
+            hook(self)
+
+
+def _register(
+    hooks: OrderedDict[int, Any], hook: Callable[..., Any], prepend: bool
+) -> RemovableHandle:
+    handle = register(hooks, hook)
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
+
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A subclass's ``step``, between the hooks."""
+    if getattr(step, "_runs_hooks", False):
+        return step
+
+    @functools.wraps(step)
+    def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        for hook in list(self._step_pre_hooks.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(
+                        "a step pre-hook must return None or a tuple of (new_args, new_kwargs), "
+                        f"but got {changed!r}"
+                    )
+                args, kwargs = changed
+        result = step(self, *args, **kwargs)
+        for hook in list(self._step_post_hooks.values()):
+            hook(self, args, kwargs)
+        return result
+
+    wrapper._runs_hooks = True  # type: ignore[attr-defined]
+    return wrapper
 
 
 def _read_params(params: Any) -> dict[str, list[Any]]:

@@ -113,7 +113,6 @@ def test_embedding_options():
         (lambda: nn.Embedding(3, 2, padding_idx=3), "within num_embeddings"),
         (lambda: nn.Embedding(3, 2, padding_idx=-4), "within num_embeddings"),
         (lambda: nn.Embedding(3, 2, sparse=True), "sparse=True is not supported"),
-        (lambda: nn.Embedding(3, 2, scale_grad_by_freq=True), "scale_grad_by_freq"),
         (lambda: nn.Embedding(3, 2, _weight=rg.zeros(2, 2)), "does not match"),
         (lambda: nn.Embedding.from_pretrained(rg.zeros(2)), "2-dimensional"),
         (lambda: F.embedding(rg.tensor([0]), given, padding_idx=7), "outside a table of 3"),

@@ -36,6 +36,8 @@ def both(call, *inputs, tolerance=1e-6):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+# Class numbers up to the first -1: two, none, all, one.
+LABELS = np.array([[0, 2, -1, 1], [-1, 0, 1, 2], [3, 2, 1, 0], [1, -1, -1, -1], [1, 1, 0, -1]])
 NO_ARGUMENTS = (
     "ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Softplus Softsign Hardtanh Hardsigmoid "
     "Hardswish LogSigmoid Tanh Sigmoid Tanhshrink Softshrink Hardshrink GLU"
@@ -85,6 +87,17 @@ def test_losses(reduction, log_target):
         ("CosineEmbeddingLoss", (x, y, signs)),
         ("MarginRankingLoss", (x[:, 0], y[:, 0], signs)),
         ("TripletMarginLoss", (x, y, x * y)),
+        ("TripletMarginWithDistanceLoss", (x, y, x * y)),
+        ("GaussianNLLLoss", (x, y, target)),
+        ("GaussianNLLLoss", (x, y, target[:, :1])),
+        ("GaussianNLLLoss", (x, y, target[:, 0])),
+        ("HingeEmbeddingLoss", (x[:, 0], signs)),
+        ("SoftMarginLoss", (x[:, 0], signs)),
+        ("MultiMarginLoss", (x, abs(classes) % 4)),
+        ("MultiMarginLoss", (x[0], classes[1])),
+        ("MultiLabelMarginLoss", (x, LABELS)),
+        ("MultiLabelMarginLoss", (x[0], LABELS[1])),
+        ("MultiLabelSoftMarginLoss", (x, target)),
     ]:
         both(lambda f, *t, name=name: getattr(f.nn, name)(reduction=reduction)(*t), *inputs)
     y = np.log(target) if log_target else target
@@ -115,12 +128,75 @@ def test_other_functions():
         ("kl_div", (x, y), {"reduction": "batchmean", "log_target": True}),
         ("poisson_nll_loss", (np.exp(x), np.exp(y) * 2), {"log_input": False, "full": True}),
         ("triplet_margin_loss", (x, y, x - y), {"swap": True, "p": 1}),
+        ("triplet_margin_with_distance_loss", (x, y, x - y), {"swap": True, "margin": 0.3}),
+        ("gaussian_nll_loss", (x, y, abs(x) - abs(x).min()), {"full": True, "eps": 0.1}),
+        ("hinge_embedding_loss", (x, np.sign(y)), {"margin": 0.2}),
+        ("multi_margin_loss", (x, np.array([0, 3, 1, 1, 2])), {"p": 2, "margin": 0.5}),
+        ("pad", (x,), {"pad": (1, -1, 0, 2), "value": 3.0}),
+        ("pad", (x,), {"pad": (1, 2), "mode": "reflect"}),
+        ("pad", (x,), {"pad": (1, 2), "mode": "circular"}),
+        ("pad", (x,), {"pad": (1, 2), "mode": "replicate"}),
+        ("rrelu", (x,), {"lower": 0.2}),
+        ("rrelu", (x,), {"lower": 0.2, "upper": 0.2, "training": True}),
+        ("alpha_dropout", (x,), {"p": 0.3}),
+        ("embedding", (np.array([[0, 1], [4, 4]]), x), {"scale_grad_by_freq": True}),
     ]
     for name, inputs, options in functional:
         both(
             lambda f, *t, name=name, options=options: getattr(f.nn.functional, name)(*t, **options),
             *inputs,
         )
+
+
+def test_weights_of_the_classes():
+    x, weight = numbers(5, 4), abs(numbers(4, seed=1))
+    classes, labels = np.array([0, 3, 1, 1, 2]), (numbers(5, 4, seed=2) > 0).astype(float)
+    for name, target in [("multi_margin_loss", classes), ("multilabel_soft_margin_loss", labels)]:
+        both(
+            lambda f, *t, name=name: getattr(f.nn.functional, name)(
+                t[0], t[1], weight=t[2].detach()
+            ),
+            x,
+            target,
+            weight,
+        )
+
+
+X = numbers(4, 6)
+
+
+def test_activations_in_place():
+    for name, args in [
+        ("elu_", (0.5,)),
+        ("leaky_relu_", (0.3,)),
+        ("hardtanh_", (-0.2, 0.4)),
+        ("celu_", (2.0,)),
+        ("selu_", ()),
+        ("threshold_", (0.1, 2.0)),
+        ("rrelu_", (0.3, 0.3)),
+        ("relu_", ()),
+    ]:
+        both(lambda f, x, name=name, args=args: getattr(f.nn.functional, name)(x * 1, *args), X)
+
+
+def test_gumbel_softmax():
+    logits = rg.tensor([[2.0, 0.0, -1.0]] * 4000, requires_grad=True)
+    sample = rg.nn.functional.gumbel_softmax(logits, tau=0.5, hard=True)
+    assert sample.detach().unique().tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
+    share = rg.softmax(logits.detach()[0], 0)
+    np.testing.assert_allclose(sample.detach().mean(0).numpy(), share.numpy(), atol=0.03)
+    (sample * rg.arange(3.0)).sum().backward()
+    assert logits.grad.abs().sum() > 0
+    soft = rg.nn.functional.gumbel_softmax(logits.detach(), tau=0.5)
+    np.testing.assert_allclose(soft.sum(-1).numpy(), 1.0, rtol=1e-5)
+
+
+def test_rrelu_draws_slopes():
+    x = rg.full((1000,), -1.0, requires_grad=True)
+    y = rg.nn.RReLU(0.1, 0.3)(x)
+    y.sum().backward()
+    assert rg.equal(x.grad, -y.detach())
+    assert 0.1 <= x.grad.min().item() < 0.15 < 0.25 < x.grad.max().item() <= 0.3
 
 
 def parameter_names(thing):

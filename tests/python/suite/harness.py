@@ -57,7 +57,7 @@ def is_only_in_place(entry: dict[str, Any]) -> bool:
 
 def in_place_name(entry: dict[str, Any]) -> str:
     """The name of the form in place."""
-    return f"{entry['name']}_"
+    return f"{entry['exported_name']}_"
 
 
 def is_visible(entry: dict[str, Any]) -> bool:
@@ -69,9 +69,10 @@ def callable_of(op: Op, entry: dict[str, Any]) -> Callable[..., Any]:
     """The op as a function of its first argument and the others."""
     if is_only_in_place(entry):
         return lambda x, *args, **kwargs: getattr(x.clone(), op.name)(*args, **kwargs)
+    name = entry["exported_name"]
     if op.method_only or not (entry["function"] or entry["nn"]):
-        return lambda x, *args, **kwargs: getattr(x, op.name)(*args, **kwargs)
-    return getattr(rg, op.name) if entry["function"] else getattr(_C, op.name)
+        return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
+    return getattr(rg, name) if entry["function"] else getattr(_C, name)
 
 
 def caller(op: Op, entry: dict[str, Any]) -> Callable[..., Any]:
@@ -185,19 +186,18 @@ class Differentiable:
 
     def __call__(self, *floats: Any) -> tuple[Any, ...]:
         """The float results, with ``floats`` for the float tensors."""
-        queue = list(floats)
-        index = {id(t): i for i, t in enumerate(self.leaves)}
-
-        def swap(v: Any) -> Any:
-            if rg.is_tensor(v):
-                return queue[index[id(v)]] if id(v) in index else v
-            if isinstance(v, list | tuple) and any(rg.is_tensor(x) for x in v):
-                return type(v)(swap(x) for x in v)
-            return v
-
-        args = [swap(a) for a in self.marked.args]
-        kwargs = {k: swap(v) for k, v in self.marked.kwargs.items()}
+        places = {id(t): x for t, x in zip(self.leaves, floats, strict=True)}
+        args = [_replaced(a, places) for a in self.marked.args]
+        kwargs = {k: _replaced(v, places) for k, v in self.marked.kwargs.items()}
         return tuple(o for o in outputs(self.f(*args, **kwargs)) if is_float(o))
+
+
+def _replaced(v: Any, places: dict[int, Any]) -> Any:
+    if rg.is_tensor(v):
+        return places.get(id(v), v)
+    if isinstance(v, list | tuple) and any(rg.is_tensor(x) for x in v):
+        return type(v)(_replaced(x, places) for x in v)
+    return v
 
 
 def pattern(t: Any, seed: int) -> Any:

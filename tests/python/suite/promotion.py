@@ -74,7 +74,9 @@ TRUTH = set(
 # Reductions that add up integers in int64.
 SUM = {"sum", "nansum", "prod", "cumsum", "cumprod"}
 # What returns positions or counts.
-INDEX = {"argmax", "argmin", "argsort", "nonzero", "count_nonzero", "searchsorted", "bincount"}
+INDEX = {"argmax", "argmin", "argsort", "nonzero", "count_nonzero", "searchsorted"}
+# What has the type of the first operand.
+FIRST = {"clone", "copy_", "masked_fill"}
 # What needs floats (or makes them).
 ANY = {"all", "any"}
 
@@ -93,7 +95,7 @@ def expected(name: str, entry: dict[str, Any], args: list[Any], kwargs: dict) ->
         return dtype if category(dtype) == 2 else "i64"
     if name in ("to", "type", "cast"):
         return None
-    if entry["kernel"] == "view":
+    if entry["kernel"] == "view" or name in FIRST:
         return NAMES[args[0].dtype]
     if entry["kernel"] != "map" or not operands:
         return None

@@ -7,7 +7,14 @@ import rustgrad as rg
 from .. import functional as F
 from .module import Module
 
-__all__ = ["Dropout", "Dropout1d", "Dropout2d", "Dropout3d"]
+__all__ = [
+    "AlphaDropout",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "FeatureAlphaDropout",
+]
 
 
 class _Dropout(Module):
@@ -62,3 +69,17 @@ class Dropout3d(_Dropout):
 
     def forward(self, input: rg.Tensor) -> rg.Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)
+
+
+class AlphaDropout(_Dropout):
+    """Dropout for ``SELU``: keeps mean 0 and variance 1."""
+
+    def forward(self, input: rg.Tensor) -> rg.Tensor:
+        return F.alpha_dropout(input, self.p, self.training, self.inplace)
+
+
+class FeatureAlphaDropout(_Dropout):
+    """:class:`AlphaDropout` of whole channels."""
+
+    def forward(self, input: rg.Tensor) -> rg.Tensor:
+        return F.feature_alpha_dropout(input, self.p, self.training, self.inplace)

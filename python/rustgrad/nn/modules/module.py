@@ -536,6 +536,17 @@ class Module(HookedCall, StateDict):
         """Moves all parameters and buffers to the CPU."""
         return self._apply(lambda t: t.to(device="cpu"))
 
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
+        """Moves parameters and buffers to ``device`` without their values, which are arbitrary.
+
+        Example:
+            >>> import rustgrad as rg
+            >>> layer = rg.nn.Linear(2, 3, device="meta")
+            >>> layer.to_empty(device="cpu").weight.shape
+            rustgrad.Size([3, 2])
+        """
+        return self._apply(lambda t: rg.empty_like(t, device=device), recurse=recurse)
+
     def train(self, mode: bool = True) -> Module:
         """Sets training mode, which layers such as ``Dropout`` look at, on the whole tree.
 

@@ -26,7 +26,7 @@ class Embedding(Module):
             negative.
         max_norm: rows that are looked up are first shrunk, in place, to this norm.
         norm_type: the p of that norm. Default: ``2.0``.
-        scale_grad_by_freq: not supported.
+        scale_grad_by_freq: divide the gradient of a row by how often it is looked up.
         sparse: not supported.
         device: where the table lives.
         dtype: its type.
@@ -58,7 +58,7 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        F._refuse_sparse_options("Embedding", scale_grad_by_freq, sparse)
+        F._refuse_sparse("Embedding", sparse)
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(
@@ -94,7 +94,14 @@ class Embedding(Module):
                 self.weight[self.padding_idx].fill_(0)
 
     def forward(self, input: rg.Tensor) -> rg.Tensor:
-        return F.embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type)
+        return F.embedding(
+            input,
+            self.weight,
+            self.padding_idx,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+        )
 
     def extra_repr(self) -> str:
         text = f"{self.num_embeddings}, {self.embedding_dim}"
@@ -104,6 +111,8 @@ class Embedding(Module):
             text += f", max_norm={self.max_norm}"
         if self.norm_type != 2:
             text += f", norm_type={self.norm_type}"
+        if self.scale_grad_by_freq:
+            text += ", scale_grad_by_freq=True"
         return text
 
     @classmethod
@@ -125,7 +134,7 @@ class Embedding(Module):
             padding_idx: as for the class.
             max_norm: as for the class.
             norm_type: as for the class.
-            scale_grad_by_freq: not supported.
+            scale_grad_by_freq: divide the gradient of a row by how often it is looked up.
             sparse: not supported.
 
         Raises:

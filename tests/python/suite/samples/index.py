@@ -375,7 +375,13 @@ def _nonzero(x, as_tuple=True):
     return tuple(np.nonzero(x)) if x.ndim else (np.flatnonzero(x),)
 
 
-@op("nonzero_tuple", ref=_nonzero, dtypes="any", grad=False, skip=SHAPE, torch="where")
+@op("nonzero.tuple", ref=_nonzero, dtypes="any", grad=False, skip=SHAPE)
+def _(make):
+    yield Sample(make(3, 4, low=-1, high=2, kind="int"), kwargs={"as_tuple": True})
+    yield Sample(np.array(True), kwargs={"as_tuple": True})
+
+
+@op("where.nonzero", ref=_nonzero, dtypes="any", grad=False, skip=SHAPE)
 def _(make):
     yield Sample(make(3, 4, low=-1, high=2, kind="int"))
     yield Sample(make(4, kind="bool"))

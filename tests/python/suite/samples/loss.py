@@ -19,11 +19,11 @@ def _elementwise(name, f, *, low=-2.0, high=2.0, **options):
             return make(*shape, low=low, high=high), make(*shape, low=low, high=high)
 
         yield Sample(*two(3, 4))
-        yield Sample(*two(2, 3), "sum")
+        yield Sample(*two(2, 3), kwargs={"reduction": "sum"})
         yield Sample(*two(2, 3), kwargs={"reduction": "none"})
         yield Sample(*two())
-        yield Sample(*two(0, 3), "none")
-        yield Sample(make(3, 4, low=low, high=high), make(4, low=low, high=high), "mean")
+        yield Sample(*two(0, 3), kwargs={"reduction": "none"})
+        yield Sample(make(3, 4, low=low, high=high), make(4, low=low, high=high))
 
 
 _elementwise("mse_loss", lambda x, y: (x - y) ** 2)
@@ -46,18 +46,18 @@ _elementwise("huber_loss", _huber)
 
 @op("smooth_l1_loss", ref=lambda x, y, reduction, beta: _reduced(_smooth_l1(x, y, beta), reduction))
 def _(make):
-    yield Sample(make(3, 4), make(3, 4), "none", 0.4)
+    yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "none", "beta": 0.4})
     yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "mean", "beta": 2.0})
-    yield Sample(make(3, 4), make(3, 4), "sum", 0.0)
+    yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "sum", "beta": 0.0})
     # Where the target is met the slope is 0 and the curvature is 1 / beta.
-    yield Sample(np.array([1.0, 2.0]), np.array([1.0, 2.5]), "none", 2.0)
+    yield Sample(np.array([1.0, 2.0]), np.array([1.0, 2.5]), kwargs={"reduction": "none", "beta": 2.0})
 
 
 @op("huber_loss", ref=lambda x, y, reduction, delta: _reduced(_huber(x, y, delta), reduction))
 def _(make):
-    yield Sample(make(3, 4), make(3, 4), "none", 0.4)
+    yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "none", "delta": 0.4})
     yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "mean", "delta": 2.0})
-    yield Sample(np.array([1.0, 2.0]), np.array([1.0, 2.5]), "none", 2.0)
+    yield Sample(np.array([1.0, 2.0]), np.array([1.0, 2.5]), kwargs={"reduction": "none", "delta": 2.0})
 
 
 for _name, _f in (("smooth_l1_loss", _smooth_l1), ("huber_loss", _huber)):
@@ -89,7 +89,7 @@ def _(make):
         return make(*shape, low=0.1, high=0.9)
 
     yield Sample(p(3, 4), p(3, 4))
-    yield Sample(p(2, 3), p(2, 3), make(2, 3), "sum")
+    yield Sample(p(2, 3), p(2, 3), make(2, 3), kwargs={"reduction": "sum"})
     yield Sample(p(2, 3), p(2, 3), make(3), kwargs={"reduction": "none"})
     yield Sample(p(3), make(3, kind="bool").astype(np.float64))
     yield Sample(p(), p())

@@ -231,7 +231,12 @@ _fills(
 )
 
 
-@op("bernoulli_", check=_zero_or_one, grad=False, dtypes="any")
+@op(
+    "bernoulli_",
+    check=lambda result, x, p=0.5: _zero_or_one(result, x, np.float64(p)),
+    grad=False,
+    dtypes="any",
+)
 def _(make):
     yield Sample(make(3, 4))
     yield Sample(make(3, 4), 0.25)
@@ -292,7 +297,7 @@ def _dropped(result, x, p=0.5, train=True, features=False):
     kept = result != 0
     np.testing.assert_allclose(result[kept], (x / (1 - p))[kept], rtol=1e-2)
     if features:
-        rows = kept.reshape(*x.shape[:2], -1)
+        rows = kept.reshape(*x.shape[:2], int(np.prod(x.shape[2:])))
         assert np.all(rows == rows[..., :1])
 
 

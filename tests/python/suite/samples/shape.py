@@ -73,7 +73,7 @@ for _n in (1, 2, 3):
         yield Sample(make(1, 2, 3))
 
     @op(
-        f"atleast_{_n}d_each",
+        f"atleast_{_n}d.each",
         ref=lambda *xs, _f=_ref: tuple(_f(x) for x in xs),
         torch=f"atleast_{_n}d",
     )
@@ -201,7 +201,7 @@ def _(make):
 REPEATS = {"meta": "the shape depends on how often each element is repeated"}
 
 
-@op("repeat_interleave_each", ref=_interleave, torch="repeat_interleave", skip=REPEATS)
+@op("repeat_interleave.each", ref=_interleave, torch="repeat_interleave", skip=REPEATS)
 def _(make):
     yield Sample(make(3), np.array([1, 0, 2]))
     yield Sample(make(2, 3), np.array([2, 1, 0]), 1)

@@ -23,7 +23,6 @@ def _samples(make):
     # Without the shift by the maximum these overflow.
     yield Sample(make(2, 3, low=900.0, high=1000.0), 1)
     yield Sample(make(2, 3, low=-1000.0, high=-900.0), 1)
-    yield Sample(np.array([[0.5, -np.inf, 1.0], [0.0, -np.inf, -np.inf]]), 1)
     yield Sample(make(), 0)
     yield Sample(make(0, 3), 1)
     yield Sample(make(3, 1), 1)
@@ -33,6 +32,16 @@ def _samples(make):
 
 op("softmax", ref=_along(special.softmax))(_samples)
 op("log_softmax", ref=_along(special.log_softmax))(_samples)
+
+for _name in ("softmax", "log_softmax"):
+
+    @op(
+        _name,
+        ref=_along(getattr(special, _name)),
+        skip=dict.fromkeys(("gradcheck", "gradgradcheck"), "no differences of infinities"),
+    )
+    def _(make):
+        yield Sample(np.array([[0.5, -np.inf, 1.0], [0.0, -np.inf, -np.inf]]), 1)
 
 
 @op("softmin", ref=_along(lambda x, axis: special.softmax(-x, axis=axis)))

@@ -73,7 +73,7 @@ def _topk(x, k, dim=-1, largest=True, sorted=True):
     return np.take_along_axis(_wide(x), _wide(order), dim).reshape(order.shape), order
 
 
-@op("topk", ref=_topk, dtypes="float|int", skip=COARSE)
+@op("topk", ref=_topk, dtypes="float", skip=COARSE)
 def _(make):
     yield Sample(make(3, 5, distinct=True), 2)
     yield Sample(make(5, 2, distinct=True), 3, 0)
@@ -81,6 +81,11 @@ def _(make):
     yield Sample(make(4, distinct=True), 4, kwargs={"sorted": True})
     yield Sample(make(4, distinct=True), 0)
     yield Sample(make(), 1)
+
+
+@op("topk", ref=_topk, dtypes="int", grad=False)
+def _(make):
+    yield Sample(make(3, 5, kind="int", low=0, distinct=True), 2)
 
 
 def _one(x, order, dim, i, keepdim):
@@ -92,12 +97,77 @@ def _one(x, order, dim, i, keepdim):
 
 
 @op("kthvalue", ref=lambda x, k, dim=-1, keepdim=False: _one(x, _order(x, dim), dim, k - 1, keepdim),
-    dtypes="float|int", skip=COARSE)
+    dtypes="float", skip=COARSE)
 def _(make):
     yield Sample(make(3, 5, distinct=True), 2)
     yield Sample(make(5, 2, distinct=True), 5, 0)
     yield Sample(make(3, 5, distinct=True), 1, 1, True)
     yield Sample(make(), 1)
+
+
+@op("kthvalue", ref=lambda x, k: _one(x, _order(x), -1, k - 1, False), dtypes="int", grad=False)
+def _(make):
+    yield Sample(make(3, 5, kind="int", low=0, distinct=True), 2)
+
+
+def _medians(place):
+    """By the position of the median among ordered elements, of which there may be NaN."""
+
+    def along(x, dim, keepdim=False):
+        order = _order(x, dim)
+        values = np.moveaxis(_wide(np.take_along_axis(_wide(x), _wide(order), dim)), dim, -1)
+        at = np.apply_along_axis(place, -1, values)
+        at = np.expand_dims(at, dim)
+        found = np.take_along_axis(_wide(order), at, dim)
+        median = np.take_along_axis(_wide(x), found, dim)
+        if x.ndim == 0:
+            return median.reshape(()), found.reshape(())
+        if keepdim:
+            return median, found
+        return median.squeeze(dim), found.squeeze(dim)
+
+    return along
+
+
+def _middle(row):
+    return int(np.argmax(np.isnan(row))) if np.isnan(row).any() else (len(row) - 1) // 2
+
+
+def _middle_of_numbers(row):
+    return max(int((~np.isnan(row)).sum()) - 1, 0) // 2
+
+
+HOLES = np.array([[3.0, np.nan, 1.0, 2.0], [np.nan, np.nan, 5.0, 4.0]])
+
+for _name, _place in (("median", _middle), ("nanmedian", _middle_of_numbers)):
+    _along_dim = _medians(_place)
+
+    @op(_name, ref=lambda x, _f=_along_dim: _f(x.reshape(-1), 0)[0], skip=COARSE)
+    def _(make):
+        yield Sample(make(3, 4, distinct=True))
+        yield Sample(make(5, distinct=True))
+        yield Sample(make())
+
+    @op(_name, ref=lambda x, _f=_along_dim: _f(x.reshape(-1), 0)[0], dtypes="int", grad=False)
+    def _(make):
+        yield Sample(make(3, 4, kind="int", distinct=True))
+
+    @op(f"{_name}.dim", ref=_along_dim, skip=COARSE, torch=_name)
+    def _(make):
+        yield Sample(make(3, 4, distinct=True), 1)
+        yield Sample(make(4, 3, distinct=True), 0, True)
+        yield Sample(make(2, 5, 2, distinct=True), kwargs={"dim": 1})
+        yield Sample(make(), 0)
+        yield Sample(make(0, 3), 1)
+
+    @op(
+        f"{_name}.dim",
+        ref=_along_dim,
+        skip=dict.fromkeys(("gradcheck", "gradgradcheck"), "NaN"),
+        torch=_name,
+    )
+    def _(make):
+        yield Sample(HOLES, 1)
 
 
 def _mode(x, dim=-1, keepdim=False):
