@@ -5,7 +5,7 @@
 
 import builtins
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, final, overload
+from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import Buffer, Self
 
@@ -138,7 +138,9 @@ def apply(
     kwargs: dict[str, Any] | None = None,
     /,
 ) -> Any: ...
-def delay_error(tensors: _Tensors, message: str) -> None: ...
+def delay_error(
+    ctx: Any, cotangents: tuple[Tensor | None, ...], gradients: Sequence[Any], message: str
+) -> list[Any]: ...
 def enter_dual_level() -> _int: ...
 def exit_dual_level(level: _int) -> None: ...
 def is_dual_level_open(level: _int) -> _bool: ...

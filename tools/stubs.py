@@ -118,7 +118,7 @@ def ops_by_name() -> dict[str, list[dict[str, Any]]]:
     """The ops that answer to each name."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for op in _C.op_table():
-        for name in (op["name"], *op["aliases"]):
+        for name in (op["exported_name"], *op["aliases"]):
             by_name.setdefault(name, []).append(op)
     return by_name
 
@@ -173,7 +173,8 @@ def methods() -> str:
     """The methods of the op table."""
     text = ""
     for name, ops in ops_by_name().items():
-        if found := [op for op in ops if op["method"]]:
+        found = [op for op in ops if op["method"]]
+        if isinstance(vars(_C.Tensor).get(name), _C.Op):
             text += define(name, signatures_of(found, "method"))
         if found := [op for op in ops if op["in_place"]]:
             text += define(f"{name}_", signatures_of(found, "in_place"))

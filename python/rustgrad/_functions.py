@@ -286,9 +286,12 @@ def set_printoptions(
     old = _C.print_options()
     if threshold is not None:
         threshold = min(int(min(threshold, 2.0**62)), 2**62)
-    given = (precision, threshold, edgeitems, linewidth)
     _C.set_print_options(
-        *(o if g is None else int(g) for g, o in zip(given, old, strict=False)), sci_mode
+        old[0] if precision is None else int(precision),
+        old[1] if threshold is None else int(threshold),
+        old[2] if edgeitems is None else int(edgeitems),
+        old[3] if linewidth is None else int(linewidth),
+        sci_mode,
     )
 
 
