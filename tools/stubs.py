@@ -185,6 +185,7 @@ def python_methods(written: str) -> str:
     """The methods and attributes written in Python, but for those in the template."""
     text = ""
     by_name = ops_by_name()
+    written = written.partition("class Tensor:")[2]
     for name, member in vars(_C.Tensor).items():
         if f"def {name}(" in written:
             continue
@@ -203,9 +204,11 @@ def annotated(function: Callable[..., Any]) -> str:
     """The signature of a Python function as one of a method of `Tensor`."""
     signature = inspect.signature(function)
     own, *others = signature.parameters.values()
-    own = own.replace(name="self", annotation=inspect.Parameter.empty)
+    own = own.replace(annotation=inspect.Parameter.empty)
     # Annotations are text, thanks to `from __future__ import annotations`.
     text = str(signature.replace(parameters=[own, *others])).replace("'", "")
+    if re.fullmatch(r"\w+[^_]_", function.__name__):
+        text = text.replace("-> Tensor", "-> Self")
     return re.sub(r"\b(bool|int|float)\b", r"_\1", text)
 
 
@@ -213,17 +216,16 @@ def operators() -> str:
     """The arithmetic operators, with their reflected and in-place forms."""
     text = ""
     for name in OPERATORS:
-        modulo = ", mod: None = None, /" if name == "pow" else ""
         for form, result in ("", "Tensor"), ("r", "Tensor"), ("i", "Self"):
-            text += define(
-                f"__{form}{name}__", [(f"self, other: Tensor | _Scalar{modulo}", result)]
-            )
+            modulo = "mod: None = None, " if name == "pow" and form != "i" else ""
+            params = f"self, other: Tensor | _Scalar, {modulo}/"
+            text += define(f"__{form}{name}__", [(params, result)])
     for name in "matmul", "rmatmul":
-        text += define(f"__{name}__", [("self, other: Tensor", "Tensor")])
+        text += define(f"__{name}__", [("self, other: Tensor, /", "Tensor")])
     for name in "lt", "le", "gt", "ge":
-        text += define(f"__{name}__", [("self, other: Tensor | _Scalar", "Tensor")])
+        text += define(f"__{name}__", [("self, other: Tensor | _Scalar, /", "Tensor")])
     for name in "eq", "ne":
-        text += f"def __{name}__(self, other: Any) -> Tensor: ...  # type: ignore[override]\n"
+        text += f"def __{name}__(self, other: Any, /) -> Tensor: ...  # type: ignore[override]\n"
     for name in "neg", "pos", "abs", "invert":
         text += define(f"__{name}__", [("self", "Tensor")])
     return text

@@ -407,11 +407,6 @@ def __reversed__(self: Tensor) -> Tensor:
     return self if self.dim() == 0 else self.flip(0)
 
 
-@_method
-def __dir__(self: Tensor) -> list[str]:
-    return sorted(object.__dir__(self))
-
-
 def _rebuild(data: Any, dtype: Any, shape: tuple, requires_grad: bool) -> Tensor:
     """A tensor from the bytes of its elements in row-major order."""
     t = _C.empty(shape, dtype=dtype)
