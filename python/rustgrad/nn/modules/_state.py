@@ -18,7 +18,10 @@ _EXTRA_STATE_KEY = "_extra_state"
 _PENDING = "_pending_copies"
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+_Keys = namedtuple("_Keys", ["missing_keys", "unexpected_keys"])
+
+
+class IncompatibleKeys(_Keys):
     """What ``load_state_dict`` returns: the keys that found no counterpart."""
 
     __slots__ = ()
