@@ -125,7 +125,7 @@ def ops_by_name() -> dict[str, list[dict[str, Any]]]:
 
 
 def signatures_of(ops: list[dict[str, Any]], form: str) -> list[tuple[str, str]]:
-    """The parameters and results of a function (`function`), method or in-place form."""
+    """The parameters and results of a form: `function`, `in_place_function`, `method`, `in_place`."""
     found = []
     for op in ops:
         for text in op["signatures"]:
@@ -270,7 +270,7 @@ def package() -> str:
             names = [alias.name for alias in node.names]
             if names == ["*"]:
                 names = getattr(rustgrad, node.module).__all__
-        elif isinstance(node, ast.Expr) and "_functions" in ast.unparse(node):
+        elif isinstance(node, ast.Expr) and "globals()" in ast.unparse(node):
             module, names = "._C", _C._functions
         elif isinstance(node, ast.Assign):
             constants += [constant(target.id) for target in node.targets]
