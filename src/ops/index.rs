@@ -456,6 +456,7 @@ pub static NONZERO: OpDef = OpDef {
 /// `where` of a condition alone: `nonzero` as a tuple.
 pub static WHERE_NONZERO: OpDef = OpDef {
     name: "where.nonzero",
+    forms: Forms::FUNCTION,
     sig: &["(condition)"],
     ..NONZERO_TUPLE
 };

@@ -75,7 +75,7 @@ pub static CAT: OpDef = OpDef {
         let mut shape: Option<Shape> = None;
         ensure!(
             !call.inputs.is_empty(),
-            runtime,
+            value,
             "expected a non-empty list of Tensors"
         );
         for (i, t) in call.tensors().enumerate() {

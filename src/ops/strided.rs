@@ -105,7 +105,8 @@ pub static UNFOLD_BACKWARD: OpDef = OpDef {
             }
             let to = at(out, &to);
             let ins = [Input::View(to), Input::View(at(g, &from))];
-            cx.backend.map(Functor::Add, &[], dtype, to, &ins);
+            cx.backend
+                .map(Functor::Add, &[Scalar::Int(1)], dtype, to, &ins);
         }
         Ok(())
     }),

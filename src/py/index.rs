@@ -6,10 +6,10 @@ use super::tensor::PyTensor;
 use crate::base::DType;
 use crate::ops::subscript::{self, Index};
 use crate::tensor::{Operand, Tensor};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyIndexError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
+use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PyRange, PySlice, PyString, PyTuple};
 use smallvec::SmallVec;
 
 type Indices = SmallVec<[Index; 4]>;
@@ -64,7 +64,10 @@ fn one(key: &Bound<'_, PyAny>) -> PyResult<Index> {
     if let Ok(t) = key.cast::<PyTensor>() {
         return tensor_index(t.get().tensor());
     }
-    if key.is_instance_of::<PyList>() || key.hasattr(intern!(key.py(), "__array_interface__"))? {
+    let is_sequence = key.is_instance_of::<PyList>()
+        || key.is_instance_of::<PyTuple>()
+        || key.is_instance_of::<PyRange>();
+    if is_sequence || key.hasattr(intern!(key.py(), "__array_interface__"))? {
         let t = numpy::tensor_from(key, None, None)?;
         // An empty list selects nothing; its type says nothing.
         let t = if t.numel() == 0 {
@@ -80,7 +83,12 @@ fn one(key: &Bound<'_, PyAny>) -> PyResult<Index> {
     if let Ok(i) = key.call_method0(intern!(key.py(), "__index__")) {
         return Ok(Index::Int(i.extract()?));
     }
-    Err(PyTypeError::new_err(format!(
+    if key.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "a tensor has no elements by name: its indices are numbers",
+        ));
+    }
+    Err(PyIndexError::new_err(format!(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid \
          indices (got {})",
         key.get_type().name()?

@@ -12,7 +12,7 @@ use crate::tensor::Tensor;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
 use pyo3::{ffi, intern};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
@@ -36,18 +36,17 @@ pub(super) fn tensor_from(
         dispatch::take_in(&t);
         return Ok(t);
     }
-    let mut values = Vec::new();
-    let mut shape = Shape::new();
-    flatten(data, 0, &mut shape, &mut values)?;
-    let category = values.iter().map(|s| s.dtype().category()).max();
-    let dtype = dtype.unwrap_or_else(|| match category {
+    let mut found = Found::default();
+    found.flatten(data, 0)?;
+    let category = found.values.iter().map(|s| s.dtype().category()).max();
+    let dtype = dtype.or(found.dtype).unwrap_or_else(|| match category {
         Some(dtype::Category::Bool) => DType::Bool,
         Some(dtype::Category::Int) => DType::I64,
         _ => dtype::default_dtype(),
     });
-    let t = Tensor::empty(shape, dtype, device)?;
+    let t = Tensor::empty(found.shape, dtype, device)?;
     if device != Device::Meta {
-        for (i, &v) in values.iter().enumerate() {
+        for (i, &v) in found.values.iter().enumerate() {
             write_scalar(t.storage(), dtype, i, v);
         }
     }
@@ -55,56 +54,84 @@ pub(super) fn tensor_from(
     Ok(t)
 }
 
-/// Walks nested sequences in row-major order, checking that they are rectangular.
-fn flatten(
-    data: &Bound<'_, PyAny>,
-    depth: usize,
-    shape: &mut Shape,
-    values: &mut Vec<Scalar>,
-) -> PyResult<()> {
-    let leaf = match convert::number(data)? {
-        Some(s) => Some(s),
-        None => match data.cast::<PyTensor>() {
-            Ok(t) if t.get().tensor().ndim() == 0 => {
-                let t = t.get().tensor();
-                dispatch::hand_out(&t);
-                Some(t.item()?)
+/// What nested sequences hold.
+#[derive(Default)]
+struct Found {
+    shape: Shape,
+    values: Vec<Scalar>,
+    /// The type of the NumPy scalars among them: they count more than Python's numbers.
+    dtype: Option<DType>,
+}
+
+impl Found {
+    /// Walks nested sequences in row-major order, checking that they are rectangular.
+    fn flatten(&mut self, data: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
+        let leaf = match convert::number(data)? {
+            Some(s) => Some(s),
+            None => match data.cast::<PyTensor>() {
+                Ok(t) if t.get().tensor().ndim() == 0 => {
+                    let t = t.get().tensor();
+                    dispatch::hand_out(&t);
+                    Some(t.item()?)
+                }
+                _ => None,
+            },
+        };
+        if let Some(s) = leaf {
+            if depth != self.shape.len() {
+                return Err(ragged(depth));
             }
-            _ => None,
-        },
-    };
-    if let Some(s) = leaf {
-        if depth != shape.len() {
-            return Err(ragged(depth));
+            self.values.push(s);
+            if let Some(dtype) = scalar_type(data, depth)? {
+                self.dtype = Some(self.dtype.map_or(dtype, |d| d.promote(dtype)));
+            }
+            return Ok(());
         }
-        values.push(s);
-        return Ok(());
+        if data.is_instance_of::<PyString>() || data.is_instance_of::<PyBytes>() {
+            let name = data.get_type().name()?;
+            return Err(if depth == 0 {
+                PyTypeError::new_err(format!("new(): invalid data type '{name}'"))
+            } else {
+                PyValueError::new_err(format!("too many dimensions '{name}'"))
+            });
+        }
+        let Ok(n) = data.len() else {
+            return Err(PyRuntimeError::new_err(format!(
+                "Could not infer dtype of {}: expected numbers, nested sequences of numbers, or an \
+                 array",
+                data.get_type().name()?
+            )));
+        };
+        if self.values.is_empty() && depth == self.shape.len() {
+            self.shape.push(n);
+        } else if depth >= self.shape.len() || self.shape[depth] != n {
+            return Err(PyValueError::new_err(format!(
+                "expected sequence of length {} at dim {depth} (got {n})",
+                self.shape.get(depth).copied().unwrap_or(0)
+            )));
+        }
+        for i in 0..n {
+            self.flatten(&data.get_item(i)?, depth + 1)?;
+        }
+        Ok(())
     }
-    if data.is_instance_of::<PyString>() || data.is_instance_of::<PyBytes>() {
-        return Err(PyTypeError::new_err(format!(
-            "new(): invalid data type '{}'",
-            data.get_type().name()?
-        )));
+}
+
+/// The type of a NumPy scalar; `None` for other numbers, and for integers within sequences, which
+/// become `int64` there.
+fn scalar_type(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Option<DType>> {
+    let is_plain = value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyBool>();
+    if is_plain || value.is_instance_of::<PyTensor>() {
+        return Ok(None);
     }
-    let Ok(n) = data.len() else {
-        return Err(PyTypeError::new_err(format!(
-            "could not make a tensor from a '{}': expected numbers, nested sequences of numbers, or \
-             an array",
-            data.get_type().name()?
-        )));
+    let Ok(dtype) = value.getattr(intern!(value.py(), "dtype")) else {
+        return Ok(None);
     };
-    if values.is_empty() && depth == shape.len() {
-        shape.push(n);
-    } else if depth >= shape.len() || shape[depth] != n {
-        return Err(PyValueError::new_err(format!(
-            "expected sequence of length {} at dim {depth} (got {n})",
-            shape.get(depth).copied().unwrap_or(0)
-        )));
-    }
-    for i in 0..n {
-        flatten(&data.get_item(i)?, depth + 1, shape, values)?;
-    }
-    Ok(())
+    let name: String = dtype.getattr(intern!(value.py(), "name"))?.extract()?;
+    let dtype = DType::ALL.into_iter().find(|d| d.name() == name);
+    Ok(dtype.filter(|d| d.is_float() || depth == 0))
 }
 
 fn ragged(depth: usize) -> PyErr {

@@ -192,7 +192,13 @@ impl PyTensor {
     }
 
     fn __invert__<'py>(slf: &Bound<'py, Self>) -> Object<'py> {
-        convert::wrap(slf.py(), ops::bitwise_not(slf.get().tensor())?)
+        let t = slf.get().tensor();
+        if t.dtype().is_float() {
+            return Err(pyo3::exceptions::PyTypeError::new_err(
+                "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
+            ));
+        }
+        convert::wrap(slf.py(), ops::bitwise_not(t)?)
     }
 
     fn __bool__(&self) -> PyResult<bool> {
@@ -212,9 +218,7 @@ impl PyTensor {
     }
 
     fn __float__(&self) -> PyResult<f64> {
-        let t = self.tensor();
-        dispatch::hand_out(&t);
-        Ok(t.item()?.as_f64())
+        Ok(element(&self.tensor())?.as_f64())
     }
 
     fn __int__(&self) -> PyResult<i64> {
@@ -232,8 +236,20 @@ impl PyTensor {
     }
 }
 
+/// The element that stands for a one-element tensor among Python's numbers.
+fn element(t: &Tensor) -> PyResult<Scalar> {
+    if t.numel() != 1 {
+        return Err(pyo3::exceptions::PyValueError::new_err(format!(
+            "only one element tensors can be converted to Python scalars, but the shape is {}",
+            t.shape()
+        )));
+    }
+    dispatch::hand_out(t);
+    Ok(t.item()?)
+}
+
 fn integer(t: &Tensor) -> PyResult<i64> {
-    match t.item()? {
+    match element(t)? {
         Scalar::Float(x) if x.is_nan() => Err(pyo3::exceptions::PyValueError::new_err(
             "cannot convert float NaN to integer",
         )),

@@ -96,7 +96,7 @@ impl PyOp {
                 _ => convert::wrap(py, out.clone()),
             };
         }
-        convert::results(py, op.name, op.returns, outs)
+        convert::results(py, op.exported_name(), op.returns, outs)
     }
 }
 

@@ -85,11 +85,13 @@ impl Style {
             // A range of integers needs no exponent until it is wide.
             style.scientific = options.sci_mode.unwrap_or(wide);
         }
-        style.width = values
-            .iter()
-            .map(|v| style.text(*v).len())
-            .max()
-            .unwrap_or(0);
+        // Zeros, infinities and NaN among floats are as wide as they are, as in PyTorch.
+        let counts = |v: &&Scalar| {
+            let x = v.as_f64();
+            !style.float || (x.is_finite() && x != 0.0)
+        };
+        let widths = values.iter().filter(counts).map(|v| style.text(*v).len());
+        style.width = widths.max().unwrap_or(0);
         style
     }
 
@@ -148,6 +150,8 @@ impl Printer<'_> {
         }
         let positions = shown(self.t.shape()[d], self.summarise, self.options.edge_items);
         let parts = positions.into_iter().map(|i| match i {
+            // Within a row the dots stand apart.
+            None if d + 1 == self.t.ndim() => " ...".to_owned(),
             None => "...".to_owned(),
             Some(i) => {
                 index.push(i);

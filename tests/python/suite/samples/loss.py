@@ -101,7 +101,7 @@ def _(make):
     skip={"gradcheck": "the ends of the interval", "gradgradcheck": "the ends of the interval"},
 )
 def _(make):
-    yield Sample(np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]), None, "none")
+    yield Sample(np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]), kwargs={"reduction": "none"})
 
 
 def _bce_logits(x, y, weight=None, pos_weight=None, reduction="mean"):

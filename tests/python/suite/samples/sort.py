@@ -116,7 +116,8 @@ def _medians(place):
     def along(x, dim, keepdim=False):
         order = _order(x, dim)
         values = np.moveaxis(_wide(np.take_along_axis(_wide(x), _wide(order), dim)), dim, -1)
-        at = np.apply_along_axis(place, -1, values)
+        at = np.array([place(row) for row in values.reshape(-1, values.shape[-1])], dtype=np.int64)
+        at = at.reshape(values.shape[:-1])
         at = np.expand_dims(at, dim)
         found = np.take_along_axis(_wide(order), at, dim)
         median = np.take_along_axis(_wide(x), found, dim)

@@ -247,7 +247,11 @@ def _strided_scatter(x, src, size, stride, storage_offset=0):
     return flat.reshape(x.shape)
 
 
-@op("as_strided_scatter", ref=_strided_scatter, skip=LAYOUT)
+@op(
+    "as_strided_scatter",
+    ref=_strided_scatter,
+    skip={**LAYOUT, "parity_grad": "PyTorch's gradient fails its own gradcheck"},
+)
 def _(make):
     yield Sample(make(2, 3), make(2), (2,), (2,), 1)
     yield Sample(make(6), make(2, 2), (2, 2), (3, 1))
