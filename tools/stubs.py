@@ -125,7 +125,7 @@ def ops_by_name() -> dict[str, list[dict[str, Any]]]:
 
 
 def signatures_of(ops: list[dict[str, Any]], form: str) -> list[tuple[str, str]]:
-    """The parameters and results of a form: `function`, `in_place_function`, `method`, `in_place`."""
+    """The parameters and results of a `function`, `in_place_function`, `method` or `in_place`."""
     found = []
     for op in ops:
         for text in op["signatures"]:
