@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src python build.rs Cargo.toml Cargo.lock pyproject.toml -type f -not -name '*.so' -not -name '*.pyc')
 
-.PHONY: all demo test test-rust test-python lint bench clean
+.PHONY: all demo test test-rust test-python lint typing stubs bench clean
 
 all: $(VENV)/wheel
 
@@ -26,7 +26,7 @@ $(VENV)/wheel: $(VENV)/ready $(SOURCES)
 demo: $(VENV)/wheel
 	$(BIN)/python examples/digits.py
 
-test: lint test-rust test-python
+test: lint typing test-rust test-python
 
 # Unit and integration tests, doctests, and the example, without Python.
 test-rust:
@@ -42,8 +42,19 @@ lint: $(VENV)/ready
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --features python -- -D warnings
-	$(BIN)/ruff check python tests examples benches
-	$(BIN)/ruff format --check python tests examples benches
+	$(BIN)/ruff check python tests tools examples benches
+	$(BIN)/ruff format --check python tests tools examples benches
+
+# The type stubs: up to date, true of the installed package, and good for typical programs.
+typing: $(VENV)/wheel
+	$(BIN)/python tools/stubs.py --check
+	$(BIN)/python -m mypy.stubtest rustgrad --allowlist tests/stubtest_allowlist.txt
+	$(BIN)/python -m mypy tests/python/typing_examples.py
+	$(BIN)/python tests/python/typing_examples.py
+
+# Writes the type stubs anew, after a change of the op table or of `Tensor`.
+stubs: $(VENV)/wheel
+	$(BIN)/python tools/stubs.py
 
 # Costs, side by side with PyTorch where it is installed.
 bench: $(VENV)/wheel

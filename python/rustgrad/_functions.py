@@ -286,9 +286,12 @@ def set_printoptions(
     old = _C.print_options()
     if threshold is not None:
         threshold = min(int(min(threshold, 2.0**62)), 2**62)
-    given = (precision, threshold, edgeitems, linewidth)
     _C.set_print_options(
-        *(o if g is None else int(g) for g, o in zip(given, old, strict=False)), sci_mode
+        old[0] if precision is None else int(precision),
+        old[1] if threshold is None else int(threshold),
+        old[2] if edgeitems is None else int(edgeitems),
+        old[3] if linewidth is None else int(linewidth),
+        sci_mode,
     )
 
 
@@ -408,24 +411,22 @@ for _function in (unique, unique_consecutive):
     setattr(Tensor, _function.__name__, _function)
 
 
+class _Legacy(type):
+    """What the old constructors are: ``FloatTensor(data)`` and its kin, one a type."""
+
+    _dtype: Any
+
+    def __call__(cls, *args: Any, device: Any = None) -> Any:
+        if len(args) == 1 and not isinstance(args[0], int):
+            return _C.tensor(args[0], dtype=cls._dtype, device=device)
+        return _C.empty(*(args or (0,)), dtype=cls._dtype, device=device)
+
+    def __instancecheck__(cls, obj: Any) -> bool:
+        return isinstance(obj, Tensor) and obj.dtype == cls._dtype
+
+
 def _legacy(name: str, dtype: Any) -> Any:
-    """``FloatTensor(data)`` and its kin: the old constructors, one a type."""
-
-    class Legacy:
-        _dtype = dtype
-
-        def __new__(cls, *args: Any, device: Any = None) -> Any:
-            if len(args) == 1 and not isinstance(args[0], int):
-                return _C.tensor(args[0], dtype=dtype, device=device)
-            if not args:
-                return _C.empty(0, dtype=dtype, device=device)
-            return _C.empty(*args, dtype=dtype, device=device)
-
-    class Meta(type):
-        def __instancecheck__(cls, obj: Any) -> bool:
-            return isinstance(obj, Tensor) and obj.dtype == dtype
-
-    return Meta(name, (Legacy,), {"__doc__": f"Old constructor of {dtype!r} tensors."})
+    return _Legacy(name, (), {"_dtype": dtype, "__doc__": f"Old constructor of {dtype!r} tensors."})
 
 
 FloatTensor = _legacy("FloatTensor", _C.float32)

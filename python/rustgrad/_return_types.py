@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 
-class Size(tuple):
+class Size(tuple[int, ...]):
     """The sizes of a tensor: a tuple of ints.
 
     >>> import rustgrad as rg
@@ -26,17 +26,23 @@ class Size(tuple):
     def __repr__(self) -> str:
         return f"rustgrad.Size({list(self)})"
 
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> int: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Size: ...
+
     def __getitem__(self, key: Any) -> Any:
         item = tuple.__getitem__(self, key)
         return Size(item) if isinstance(key, slice) else item
 
-    def __add__(self, other: tuple) -> Size:
+    def __add__(self, other: tuple[int, ...]) -> Size:  # type: ignore[override]
         return Size(tuple.__add__(self, tuple(other)))
 
-    def __radd__(self, other: tuple) -> Size:
+    def __radd__(self, other: tuple[int, ...]) -> Size:
         return Size(tuple(other) + tuple(self))
 
-    def __mul__(self, n: int) -> Size:
+    def __mul__(self, n: SupportsIndex) -> Size:
         return Size(tuple.__mul__(self, n))
 
     def __reduce__(self) -> tuple:

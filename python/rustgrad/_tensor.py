@@ -5,8 +5,9 @@ They are attached to the class of the extension module when the package is impor
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 from . import _C
 from ._C import Tensor
@@ -337,6 +338,7 @@ def _reshaper(name: str) -> None:
         _C._replace(self, view(self, *args, **kwargs))
         return self
 
+    functools.update_wrapper(reshape_, view)
     reshape_.__name__ = f"{name}_"
     reshape_.__doc__ = f"In-place form of :meth:`{name}`: changes the shape of this object."
     _method(reshape_)
@@ -405,11 +407,6 @@ def __reversed__(self: Tensor) -> Tensor:
     return self if self.dim() == 0 else self.flip(0)
 
 
-@_method
-def __dir__(self: Tensor) -> list[str]:
-    return sorted(object.__dir__(self))
-
-
 def _rebuild(data: Any, dtype: Any, shape: tuple, requires_grad: bool) -> Tensor:
     """A tensor from the bytes of its elements in row-major order."""
     t = _C.empty(shape, dtype=dtype)
@@ -426,7 +423,7 @@ def _rebuild_subclass(cls: Any, t: Tensor, requires_grad: bool, state: dict | No
 
 
 @_method
-def __reduce_ex__(self: Tensor, protocol: int) -> tuple:
+def __reduce_ex__(self: Tensor, protocol: SupportsIndex) -> tuple:
     """Pickles the elements, the type, the shape and whether it requires grad."""
     if not self.is_leaf:
         raise RuntimeError(

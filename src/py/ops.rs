@@ -5,13 +5,13 @@ use super::dtype::dtype_object;
 use super::signature::{self, Signature};
 use super::tensor::PyTensor;
 
-use crate::ops::{Forms, Kernel, OP_TABLE, OpDef, dispatch};
+use crate::ops::{Forms, Kernel, OP_TABLE, OpDef, Returns, dispatch};
 
 use crate::tensor::Operand;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{IntoPyDict, PyDict, PyList, PyTuple};
 use rustc_hash::FxHashMap;
 
 /// How an op is called.
@@ -194,6 +194,39 @@ impl PyOp {
         )
     }
 
+    /// The signature without its types, as `inspect.signature` reads it, if there is only one.
+    #[getter]
+    fn __text_signature__(&self) -> Option<String> {
+        let [signature] = self.signatures.as_slice() else {
+            return None;
+        };
+        let mut params = Vec::new();
+        for part in signature.text()[1..signature.text().len() - 1].split(", ") {
+            let (head, default) = part.split_once(" = ").unzip();
+            let name = head.unwrap_or(part).split(':').next()?;
+            match name {
+                // What follows `*size` is keyword-only already.
+                "*" if params.iter().any(|p: &String| p.starts_with('*')) => {}
+                // A keyword of Python's: that argument is given by its place.
+                "from" => params.extend(["from_".to_owned(), "/".to_owned()]),
+                _ => params.push(name.to_owned()),
+            }
+            if let (Some(default), Some(last)) = (default, params.iter_mut().rfind(|p| *p != "/")) {
+                last.push_str(&format!("={default}"));
+            }
+        }
+        let op = self.targets[0].0;
+        if self.form != Form::Function {
+            params[0] = "$self".to_owned();
+        } else if op.returns != Returns::Item && !matches!(op.kernel, Kernel::View(_)) {
+            if !params.iter().any(|p| p.starts_with('*')) {
+                params.push("*".to_owned());
+            }
+            params.push("out=None".to_owned());
+        }
+        Some(format!("({})", params.join(", ")))
+    }
+
     /// The declared signatures.
     #[getter]
     fn signatures(&self) -> Vec<&'static str> {
@@ -244,6 +277,18 @@ impl PyBoundOp {
     #[getter]
     fn __name__(&self) -> String {
         self.op.get().name.clone()
+    }
+
+    /// The op's signature without the tensor.
+    #[getter]
+    fn __signature__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let whole = py
+            .import("inspect")?
+            .call_method1("signature", (&self.op,))?;
+        let params = whole.getattr("parameters")?.call_method0("values")?;
+        let rest: Vec<_> = params.try_iter()?.skip(1).collect::<PyResult<_>>()?;
+        let kwargs = [("parameters", rest)].into_py_dict(py)?;
+        whole.call_method("replace", (), Some(&kwargs))
     }
 
     #[getter]

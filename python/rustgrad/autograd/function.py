@@ -38,7 +38,7 @@ class FunctionCtx:
         """Accepted for compatibility: forward mode runs through the backward here."""
 
     @property
-    def saved_tensors(self) -> tuple:
+    def saved_tensors(self) -> tuple[Any, ...]:
         """What :meth:`save_for_backward` kept.
 
         Raises:
@@ -64,13 +64,9 @@ class FunctionCtx:
 class _FunctionMeta(type):
     def __init__(cls, name: str, bases: tuple, namespace: dict) -> None:
         super().__init__(name, bases, namespace)
-        own = cls.setup_context is not _setup_context  # type: ignore[attr-defined]
-        cls._has_setup_context = own
-
-
-def _setup_context(ctx: FunctionCtx, inputs: tuple, output: Any) -> None:
-    """Keeps what backward needs, when forward takes no ``ctx``."""
-    raise NotImplementedError("setup_context() is not defined")
+        if bases:
+            own = cls.setup_context is not Function.setup_context  # type: ignore[attr-defined]
+            cls._has_setup_context = own
 
 
 class Function(metaclass=_FunctionMeta):
@@ -107,7 +103,10 @@ class Function(metaclass=_FunctionMeta):
             "You must implement the forward function for custom autograd.Function."
         )
 
-    setup_context = staticmethod(_setup_context)
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Keeps what backward needs, when forward takes no ``ctx``."""
+        raise NotImplementedError("setup_context() is not defined")
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
@@ -121,9 +120,6 @@ class Function(metaclass=_FunctionMeta):
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs the op and records it."""
         return _C.apply(cls, FunctionCtx(), args, kwargs or None)
-
-
-Function._has_setup_context = False
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from rustgrad import _C
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +65,16 @@ class _Mode:
 class _GradMode(_Mode):
     _enabled: bool
 
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
     def __enter__(self) -> None:
         self._previous = _C.is_grad_enabled()
         _C.set_grad_enabled(self._enabled)
@@ -85,19 +98,11 @@ class no_grad(_GradMode):
 
     _enabled = False
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        self = super().__new__(cls)
-        return self if function is None else self(function)
-
 
 class enable_grad(_GradMode):
     """Recording is on inside, even within :class:`no_grad`."""
 
     _enabled = True
-
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        self = super().__new__(cls)
-        return self if function is None else self(function)
 
 
 class set_grad_enabled(_Mode):
@@ -133,6 +138,12 @@ class inference_mode(_Mode):
     Args:
         mode: whether the mode is on.
     """
+
+    @overload
+    def __new__(cls, mode: bool = True) -> Self: ...
+
+    @overload
+    def __new__(cls, mode: F) -> F: ...  # type: ignore[misc]
 
     def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:
         self = super().__new__(cls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import rustgrad as rg
 
@@ -51,7 +51,7 @@ class Parameter(rg.Tensor):
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
-    def __reduce_ex__(self, protocol: int) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         # Attributes that a program hung on the parameter (p.no_decay = True) travel with it.
         return _rebuild, (type(self), self.data, self.requires_grad, dict(vars(self)))
 
@@ -100,7 +100,7 @@ class Buffer(rg.Tensor):
         memo[id(self)] = result.requires_grad_(self.requires_grad)
         return result
 
-    def __reduce_ex__(self, protocol: int) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return _rebuild_buffer, (type(self), self.data, self.requires_grad, self.persistent)
 
 

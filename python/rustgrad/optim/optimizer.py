@@ -84,7 +84,7 @@ class Optimizer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in cls.__dict__:
-            cls.step = _with_hooks(cls.__dict__["step"])
+            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -400,7 +400,7 @@ def _like_param(param: rg.Tensor, value: Any, key: str | None = None) -> Any:
     if isinstance(value, dict):
         return {name: _like_param(param, entry, name) for name, entry in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        return type(value)(_like_param(param, entry) for entry in value)
+        return type(value)(_like_param(param, entry) for entry in value)  # type: ignore[call-arg]
     return value
 
 

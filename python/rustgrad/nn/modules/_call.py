@@ -65,11 +65,11 @@ class HookedCall:
             # The remaining always_call hooks see the error's partial result; what they
             # raise themselves must not hide the first error.
             for hook_id in pending:
-                hook = self._forward_hooks.get(hook_id)
-                if hook is None:
+                left = self._forward_hooks.get(hook_id)
+                if left is None:
                     continue
                 try:
-                    result = self._run_forward_hook(hook_id, hook, args, kwargs, result)
+                    result = self._run_forward_hook(hook_id, left, args, kwargs, result)
                 except Exception as error:
                     import warnings
 

@@ -18,7 +18,10 @@ _EXTRA_STATE_KEY = "_extra_state"
 _PENDING = "_pending_copies"
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+_Keys = namedtuple("_Keys", ["missing_keys", "unexpected_keys"])
+
+
+class IncompatibleKeys(_Keys):
     """What ``load_state_dict`` returns: the keys that found no counterpart."""
 
     __slots__ = ()
@@ -44,6 +47,10 @@ class StateDict:
 
     _version: int = 1
 
+    _parameters: dict[str, Any]
+    _buffers: dict[str, Any]
+    _non_persistent_buffers_set: set[str]
+    _modules: dict[str, Any]
     _state_dict_hooks: OrderedDict[int, Callable[..., Any]]
     _state_dict_pre_hooks: OrderedDict[int, Callable[..., Any]]
     _load_state_dict_pre_hooks: OrderedDict[int, Callable[..., Any]]

@@ -37,6 +37,8 @@ def _dir_without_numbers(module: Module) -> list[str]:
 class _ModuleSequence(Module):
     """What ``Sequential`` and ``ModuleList`` share: children named "0", "1", ..."""
 
+    _modules: dict[str, Module]  # type: ignore[assignment]
+
     def _replace_all(self, modules: Iterable[Module]) -> None:
         """Numbers the children anew, as after a deletion."""
         self._modules = {str(position): module for position, module in enumerate(modules)}
@@ -166,7 +168,7 @@ class Sequential(_ModuleSequence):
             )
         return Sequential(*self, *other)
 
-    def __iadd__(self, other: Sequential) -> Sequential:
+    def __iadd__(self, other: Iterable[Module]) -> Sequential:
         if not isinstance(other, Sequential):
             raise ValueError(
                 "add operator supports only objects of Sequential class, but "
@@ -244,6 +246,8 @@ class ModuleDict(Module):
         >>> list(heads), heads["b"].out_features
         (['a', 'b'], 3)
     """
+
+    _modules: dict[str, Module]  # type: ignore[assignment]
 
     def __init__(self, modules: Any = None) -> None:
         super().__init__()

@@ -434,7 +434,7 @@ class Module(HookedCall, StateDict):
             raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
         if name not in module._buffers:
             raise AttributeError(f"`{name}` is not a buffer")
-        return module._buffers[name]
+        return module._buffers[name]  # type: ignore[return-value]
 
     # Changing the whole tree
 
@@ -469,7 +469,7 @@ class Module(HookedCall, StateDict):
                 new_grad = None if grad is None else fn(grad)
             if values is not param:
                 param.data = values
-            if new_grad is not None and new_grad is not grad:
+            if grad is not None and new_grad is not None and new_grad is not grad:
                 param.grad = new_grad.requires_grad_(grad.requires_grad)
         for name, buffer in self._buffers.items():
             if buffer is not None:
