@@ -77,13 +77,13 @@ pub fn run_overload(
 }
 
 /// Records a call and pushes its tangents.
-fn finish(call: &Call, outs: Outputs) -> Result<Outputs> {
+fn finish(call: &Call, mut outs: Outputs) -> Result<Outputs> {
     if mode::taint() != Taint::Off {
         taint(call, &outs);
     }
     let needs = needs_grad(call);
     if needs != 0 {
-        record(call, needs, &outs, None)?;
+        record(call, needs, &mut outs)?;
     }
     if mode::open_levels() > 0 {
         push_forward(call, &outs)?;
@@ -281,29 +281,29 @@ fn needs_grad(call: &Call) -> u64 {
     needs
 }
 
-/// Records a node for a call and gives the outputs their history. In place, `original` replaces
-/// what the call finds in input 0 now.
-fn record(call: &Call, needs: u64, outs: &[Tensor], original: Option<&[Operand]>) -> Result<()> {
-    let node = make_node(call, needs, outs, original)?;
-    for (i, out) in outs.iter().enumerate() {
-        if out.dtype().is_float() {
-            out.set_history(Some(Edge {
-                node: node.clone(),
-                output: i as u32,
-            }));
-        }
+/// Records a node for a call and gives the outputs their history.
+fn record(call: &Call, needs: u64, outs: &mut [Tensor]) -> Result<()> {
+    let mut node = Some(make_node(call, needs, call.inputs, outs)?);
+    let is_float = |(_, out): &(usize, &mut Tensor)| out.dtype().is_float();
+    let mut outs = outs.iter_mut().enumerate().filter(is_float).peekable();
+    while let Some((i, out)) = outs.next() {
+        // The last one takes the handle.
+        let node = if outs.peek().is_some() {
+            node.clone()
+        } else {
+            node.take()
+        };
+        out.begin_history(Edge {
+            node: node.expect("taken by the last"),
+            output: i as u32,
+        });
     }
     Ok(())
 }
 
-fn make_node(
-    call: &Call,
-    needs: u64,
-    outs: &[Tensor],
-    original: Option<&[Operand]>,
-) -> Result<NodeRef> {
+/// A node for a call; `inputs` are what it found, before it wrote one of them in place.
+fn make_node(call: &Call, needs: u64, inputs: &[Operand], outs: &[Tensor]) -> Result<NodeRef> {
     let op = call.op;
-    let inputs = original.unwrap_or(call.inputs);
     let mut mask = 0;
     let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::with_capacity(inputs.len());
     for (i, input) in inputs.iter().enumerate() {
@@ -321,7 +321,7 @@ fn make_node(
     }
     // A rule may read more inputs than a call has: all tensors of a list.
     if inputs.len() < OUTPUTS as usize {
-        mask &= (1 << inputs.len()) - 1 | !0 << OUTPUTS;
+        mask &= ((1 << inputs.len()) - 1) | (!0 << OUTPUTS);
     }
     let mut saved: SmallVec<[Saved; 2]> = SmallVec::new();
     let mut bits = mask;
@@ -593,7 +593,7 @@ fn copy_with_history(x: &Tensor) -> Result<Tensor> {
 
 /// Records a write in place: see NOTE [Views].
 fn rebase(call: &Call, needs: u64, x: &Tensor, original: &[Operand]) -> Result<()> {
-    let node = make_node(call, needs, std::slice::from_ref(x), Some(original))?;
+    let node = make_node(call, needs, original, std::slice::from_ref(x))?;
     write_history(x, Edge { node, output: 0 })
 }
 

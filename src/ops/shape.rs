@@ -597,7 +597,7 @@ pub static TRACE: OpDef = OpDef {
 /// For each dimension, how much a border adds (or, negative, takes away) before and after it.
 fn borders(ndim: usize, pad: &[i64]) -> Result<SmallVec<[(i64, i64); 4]>> {
     ensure!(
-        pad.len() % 2 == 0 && pad.len() <= 2 * ndim,
+        pad.len().is_multiple_of(2) && pad.len() <= 2 * ndim,
         runtime,
         "Length of pad should be even and no more than twice the number of dimensions of the input. \
          Got {} pad entries and {ndim} dimensions",

@@ -331,6 +331,7 @@ pub fn input_metas<'a>(
 
 impl NodeRef {
     /// Records a node. `seq` is filled in here.
+    #[inline]
     pub fn new(mut node: Node) -> Self {
         node.seq = NEXT.fetch_add(1, Ordering::Relaxed);
         let (slot, index, stamp) = TAPE.insert(node);

@@ -6,8 +6,8 @@ use crate::base::{Error, Result};
 use crate::tape::{Body, Edge, Meta, Node, NodeRef, Site, mode};
 use parking_lot::Mutex;
 use smallvec::smallvec;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Tangents by level, ascending; shared, since saved values keep them too.
 pub type Tangents = Option<Arc<Vec<(u32, Tensor)>>>;
@@ -230,9 +230,7 @@ impl Tensor {
         if let Some(edge) = &state.edge {
             return Ok(Some(edge.clone()));
         }
-        let leaf = state.leaf.clone();
-        drop(state);
-        Ok(leaf.map(|leaf| Edge {
+        Ok(state.leaf.as_ref().map(|leaf| Edge {
             node: leaf.accumulator(),
             output: 0,
         }))
@@ -272,9 +270,29 @@ impl Tensor {
 
     /// Gives a new tensor its history.
     #[must_use]
-    pub fn with_history(self, edge: Edge) -> Tensor {
-        self.set_history(Some(edge));
+    pub fn with_history(mut self, edge: Edge) -> Tensor {
+        self.begin_history(edge);
         self
+    }
+
+    /// Gives a tensor its first history; one that no other handle shows needs no lock.
+    pub fn begin_history(&mut self, edge: Edge) {
+        let version = self.storage().version();
+        match Arc::get_mut(&mut self.0) {
+            Some(inner) if inner.autograd.get().is_none() => {
+                let state = Mutex::new(State {
+                    edge: Some(edge),
+                    version,
+                    ..State::default()
+                });
+                inner.autograd = OnceLock::from(Arc::new(Autograd {
+                    requires_grad: AtomicBool::new(true),
+                    state,
+                    view: None,
+                }));
+            }
+            _ => self.set_history(Some(edge)),
+        }
     }
 
     /// Replaces the history: what a recorded op does to its result, and a write in place to its

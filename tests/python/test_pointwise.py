@@ -208,7 +208,14 @@ def test_integers_divided_by_zero_raise() -> None:
 
 def test_what_bools_cannot_do_raises() -> None:
     b, i = rg.tensor([True, False]), rg.tensor([1, 2])
-    for f in (lambda: b - b, lambda: b - i, lambda: 1 - b, lambda: -b, lambda: +b, lambda: rg.rsub(b, b)):
+    for f in (
+        lambda: b - b,
+        lambda: b - i,
+        lambda: 1 - b,
+        lambda: -b,
+        lambda: +b,
+        lambda: rg.rsub(b, b),
+    ):
         with pytest.raises(RuntimeError, match="bool tensor"):
             f()
     for f in (
@@ -241,7 +248,11 @@ def test_arguments_that_do_not_fit_raise() -> None:
         (lambda: rg.addcmul(i, i, i, value=0.5), RuntimeError, "value must not be a floating"),
         (lambda: rg.div(x, x, rounding_mode="up"), RuntimeError, "rounding_mode"),
         (lambda: rg.clamp(x), RuntimeError, "At least one of 'min' or 'max'"),
-        (lambda: rg.where(x, x, x), RuntimeError, "boolean tensor, but got a tensor with dtype Float"),
+        (
+            lambda: rg.where(x, x, x),
+            RuntimeError,
+            "boolean tensor, but got a tensor with dtype Float",
+        ),
         (lambda: x.masked_fill(i, 1), RuntimeError, "boolean masks"),
         (lambda: x.masked_fill(x > 1, x), RuntimeError, "0-dimensional value"),
         (lambda: x.half().masked_fill(x > 1, 1e9), RuntimeError, "without overflow"),

@@ -615,7 +615,6 @@ def _agree_or_zero(got: Any, want: Any) -> None:
         assert all(t is None or not np.any(array(t)) for t in (got, want))
 
 
-
 @each("method", lambda op, e: e["method"] and (e["function"] or e["nn"]) and not op.method_only)
 def test_method_is_the_function(op: Op, sample: Sample) -> None:
     entry = TABLE[op.name]

@@ -107,9 +107,7 @@ def _divisions(name, ref, **options):
         yield Sample(7, np.array([2.0, 3.0, -4.0]))
 
 
-_divisions(
-    "floor_divide", lambda x, y: np.floor(x / y), skip={"parity_grad": "PyTorch has none"}
-)
+_divisions("floor_divide", lambda x, y: np.floor(x / y), skip={"parity_grad": "PyTorch has none"})
 _divisions("remainder", np.mod)
 _divisions("fmod", np.fmod)
 

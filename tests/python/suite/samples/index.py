@@ -329,8 +329,12 @@ def _(make):
     yield Sample(make(2, 3), np.array([[4, 4], [1, 2]]), make(4))
 
 
-@op("masked_select", ref=lambda x, m: np.broadcast_arrays(x, m)[0][np.broadcast_arrays(x, m)[1]],
-    dtypes="any", skip=SHAPE)
+@op(
+    "masked_select",
+    ref=lambda x, m: np.broadcast_arrays(x, m)[0][np.broadcast_arrays(x, m)[1]],
+    dtypes="any",
+    skip=SHAPE,
+)
 def _(make):
     yield Sample(make(3, 4), make(3, 4, kind="bool"))
     yield Sample(make(3, 1), np.array([True, False, True]))

@@ -13,7 +13,11 @@ def _reduced(loss, reduction="mean"):
 def _elementwise(name, f, *, low=-2.0, high=2.0, **options):
     """The three reductions, 0-d, empty, broadcasting."""
 
-    @op(name, ref=lambda x, y, reduction="mean", *p, **k: _reduced(f(x, y, *p, **k), reduction), **options)
+    @op(
+        name,
+        ref=lambda x, y, reduction="mean", *p, **k: _reduced(f(x, y, *p, **k), reduction),
+        **options,
+    )
     def _(make):
         def two(*shape):
             return make(*shape, low=low, high=high), make(*shape, low=low, high=high)
@@ -50,14 +54,18 @@ def _(make):
     yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "mean", "beta": 2.0})
     yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "sum", "beta": 0.0})
     # Where the target is met the slope is 0 and the curvature is 1 / beta.
-    yield Sample(np.array([1.0, 2.0]), np.array([1.0, 2.5]), kwargs={"reduction": "none", "beta": 2.0})
+    yield Sample(
+        np.array([1.0, 2.0]), np.array([1.0, 2.5]), kwargs={"reduction": "none", "beta": 2.0}
+    )
 
 
 @op("huber_loss", ref=lambda x, y, reduction, delta: _reduced(_huber(x, y, delta), reduction))
 def _(make):
     yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "none", "delta": 0.4})
     yield Sample(make(3, 4), make(3, 4), kwargs={"reduction": "mean", "delta": 2.0})
-    yield Sample(np.array([1.0, 2.0]), np.array([1.0, 2.5]), kwargs={"reduction": "none", "delta": 2.0})
+    yield Sample(
+        np.array([1.0, 2.0]), np.array([1.0, 2.5]), kwargs={"reduction": "none", "delta": 2.0}
+    )
 
 
 for _name, _f in (("smooth_l1_loss", _smooth_l1), ("huber_loss", _huber)):
@@ -101,7 +109,9 @@ def _(make):
     skip={"gradcheck": "the ends of the interval", "gradgradcheck": "the ends of the interval"},
 )
 def _(make):
-    yield Sample(np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]), kwargs={"reduction": "none"})
+    yield Sample(
+        np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.0]), kwargs={"reduction": "none"}
+    )
 
 
 def _bce_logits(x, y, weight=None, pos_weight=None, reduction="mean"):
@@ -113,7 +123,9 @@ def _bce_logits(x, y, weight=None, pos_weight=None, reduction="mean"):
 def _torch_bce_logits(x, y, weight=None, pos_weight=None, reduction="mean"):
     import torch.nn.functional as F  # noqa: N812
 
-    return F.binary_cross_entropy_with_logits(x, y, weight, pos_weight=pos_weight, reduction=reduction)
+    return F.binary_cross_entropy_with_logits(
+        x, y, weight, pos_weight=pos_weight, reduction=reduction
+    )
 
 
 @op("binary_cross_entropy_with_logits", ref=_bce_logits, torch=_torch_bce_logits)
@@ -125,7 +137,9 @@ def _(make):
     yield Sample(make(2, 3), p(2, 3), make(2, 3), None, "sum")
     yield Sample(make(2, 3), p(2, 3), None, make(3, low=0.5), "none")
     yield Sample(make(2, 3), p(2, 3), make(3), make(3, low=0.5))
-    yield Sample(np.array([90.0, -90.0, 90.0, -90.0]), np.array([0.0, 0.0, 1.0, 1.0]), None, None, "none")
+    yield Sample(
+        np.array([90.0, -90.0, 90.0, -90.0]), np.array([0.0, 0.0, 1.0, 1.0]), None, None, "none"
+    )
     yield Sample(make(), p())
 
 
@@ -190,7 +204,9 @@ def _torch_nll(x, y, weight=None, reduction="mean", ignore_index=-100):
     return F.nll_loss(x, y, weight, reduction=reduction, ignore_index=ignore_index)
 
 
-def _torch_cross_entropy(x, y, weight=None, reduction="mean", ignore_index=-100, label_smoothing=0.0):
+def _torch_cross_entropy(
+    x, y, weight=None, reduction="mean", ignore_index=-100, label_smoothing=0.0
+):
     import torch.nn.functional as F  # noqa: N812
 
     return F.cross_entropy(

@@ -219,7 +219,12 @@ def _(make):
     yield Sample(make(0, 0), 2)
 
 
-@op("matrix_power", ref=np.linalg.matrix_power, dtypes=NUMBERS, skip={"parity_grad": "no gradient is recorded"})
+@op(
+    "matrix_power",
+    ref=np.linalg.matrix_power,
+    dtypes=NUMBERS,
+    skip={"parity_grad": "no gradient is recorded"},
+)
 def _(make):
     yield Sample(make(3, 3), 0)
     yield Sample(make(2, 2, 2), 0)

@@ -127,9 +127,7 @@ def _(make):
 
 def _categories(result, weights, num_samples, replacement=False):
     assert result.shape == (*weights.shape[:-1], num_samples)
-    for row, drawn in zip(
-        np.atleast_2d(weights), result.reshape(-1, num_samples), strict=True
-    ):
+    for row, drawn in zip(np.atleast_2d(weights), result.reshape(-1, num_samples), strict=True):
         assert np.all(row[drawn] > 0)
         assert replacement or len(set(drawn.tolist())) == num_samples
 

@@ -148,7 +148,12 @@ def _(make):
     yield Sample(make(0))
 
 
-@op("count_nonzero", ref=lambda x, dim=None: np.count_nonzero(x, axis=_axis(dim)), dtypes="any", grad=False)
+@op(
+    "count_nonzero",
+    ref=lambda x, dim=None: np.count_nonzero(x, axis=_axis(dim)),
+    dtypes="any",
+    grad=False,
+)
 def _(make):
     yield Sample(make(3, 4, kind="bool"))
     yield Sample(_zeros_at(make(3, 4), (0, 1), (2, 2)), 1)
@@ -197,13 +202,21 @@ _extrema("amax", np.max)
 _extrema("amin", np.min)
 
 
-@op("amax", ref=_over(np.max), skip={"gradcheck": "ties are kinks", "gradgradcheck": "ties are kinks"})
+@op(
+    "amax",
+    ref=_over(np.max),
+    skip={"gradcheck": "ties are kinks", "gradgradcheck": "ties are kinks"},
+)
 def _(make):
     yield Sample(np.array([[1.0, 2.0, 2.0], [3.0, 3.0, 3.0]]))
     yield Sample(np.array([[1.0, 2.0, 2.0], [3.0, 3.0, 3.0]]), 1)
 
 
-@op("amin", ref=_over(np.min), skip={"gradcheck": "ties are kinks", "gradgradcheck": "ties are kinks"})
+@op(
+    "amin",
+    ref=_over(np.min),
+    skip={"gradcheck": "ties are kinks", "gradgradcheck": "ties are kinks"},
+)
 def _(make):
     yield Sample(np.array([[1.0, 1.0, 2.0], [3.0, 3.0, 3.0]]), (0, 1))
     yield Sample(np.array([[1.0, 1.0, 2.0], [3.0, 3.0, 3.0]]), 1, True)
@@ -221,7 +234,9 @@ def _extremum_ref(f, position, two):
             return x, np.array(0)
         return f(x, axis=dim, keepdims=keepdim), position(x, axis=dim, keepdims=keepdim)
 
-    return lambda *args, **kwargs: ref(*args[:2], **dict(zip(("keepdim",), args[2:], strict=False)), **kwargs)
+    return lambda *args, **kwargs: ref(
+        *args[:2], **dict(zip(("keepdim",), args[2:], strict=False)), **kwargs
+    )
 
 
 def _max_and_min(name, f, position, two):
@@ -427,7 +442,10 @@ def _(make):
     yield Sample(make(3, 4), 2, kwargs={"dtype": rg.float64})
 
 
-@op("logsumexp", ref=lambda x, dim, keepdim=False: special.logsumexp(x, axis=_axis(dim), keepdims=keepdim))
+@op(
+    "logsumexp",
+    ref=lambda x, dim, keepdim=False: special.logsumexp(x, axis=_axis(dim), keepdims=keepdim),
+)
 def _(make):
     yield Sample(make(3, 4), 1)
     yield Sample(make(3, 4), 0, True)

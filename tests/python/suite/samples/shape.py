@@ -270,7 +270,9 @@ def _borders(x, pad):
 
 def _constant(x, pad, value=0):
     widths = _borders(x, pad)
-    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(widths, x.shape, strict=True))
+    cut = tuple(
+        slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(widths, x.shape, strict=True)
+    )
     grown = [(max(a, 0), max(b, 0)) for a, b in widths]
     return np.pad(x[cut], grown, constant_values=value)
 
@@ -301,5 +303,3 @@ def _(make):
     yield Sample(make(2, 3), (2, 1), "replicate")
     yield Sample(make(2, 3), (2, 3), "circular")
     yield Sample(make(1, 2, 3), (1, 2, 1, 0), "reflect")
-
-

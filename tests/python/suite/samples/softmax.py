@@ -29,7 +29,6 @@ def _samples(make):
     yield Sample(make(2, 3), 1, kwargs={"dtype": rg.float64})
 
 
-
 op("softmax", ref=_along(special.softmax))(_samples)
 op("log_softmax", ref=_along(special.log_softmax))(_samples)
 

@@ -39,8 +39,13 @@ def _(make):
 
 
 # Equal elements keep their order; NaN is greatest.
-@op("sort", ref=_sort, dtypes="any", grad=False, skip={"parity": "PyTorch's order of equals may "
-    "differ unless asked to be stable"})
+@op(
+    "sort",
+    ref=_sort,
+    dtypes="any",
+    grad=False,
+    skip={"parity": "PyTorch's order of equals may differ unless asked to be stable"},
+)
 def _(make):
     yield Sample(np.array([2, 1, 2, 1, 2]), kwargs={"stable": True})
     yield Sample(np.array([2, 1, 2, 1, 2]), kwargs={"stable": True, "descending": True})
@@ -52,8 +57,13 @@ def _(make):
     yield Sample(np.array([2.0, np.nan, -np.inf, 1.0, np.inf]), 0, True)
 
 
-@op("argsort", ref=lambda x, dim=-1, descending=False, stable=False: _order(x, dim, descending),
-    dtypes="any", grad=False, skip=COARSE)
+@op(
+    "argsort",
+    ref=lambda x, dim=-1, descending=False, stable=False: _order(x, dim, descending),
+    dtypes="any",
+    grad=False,
+    skip=COARSE,
+)
 def _(make):
     yield Sample(make(3, 4, distinct=True))
     yield Sample(make(3, 4, distinct=True), 0, True)
@@ -96,8 +106,12 @@ def _one(x, order, dim, i, keepdim):
     return (value, at) if keepdim else (value.squeeze(dim), at.squeeze(dim))
 
 
-@op("kthvalue", ref=lambda x, k, dim=-1, keepdim=False: _one(x, _order(x, dim), dim, k - 1, keepdim),
-    dtypes="float", skip=COARSE)
+@op(
+    "kthvalue",
+    ref=lambda x, k, dim=-1, keepdim=False: _one(x, _order(x, dim), dim, k - 1, keepdim),
+    dtypes="float",
+    skip=COARSE,
+)
 def _(make):
     yield Sample(make(3, 5, distinct=True), 2)
     yield Sample(make(5, 2, distinct=True), 5, 0)
@@ -225,8 +239,7 @@ def _(make):
     yield Sample(make(2, 3, distinct=True), kwargs={"dim": 1})
 
 
-@op("unique_parts", ref=_parts, dtypes="any", grad=False, skip=UNIQUE,
-    torch=_torch_parts("unique"))
+@op("unique_parts", ref=_parts, dtypes="any", grad=False, skip=UNIQUE, torch=_torch_parts("unique"))
 def _(make):
     yield Sample(np.array([3, 1, 3, 2, 1]))
     yield Sample(np.array([[2, 1], [0, 5], [2, 1]]), 0)
@@ -245,15 +258,26 @@ def _runs(x, dim=None):
     return x.take(first, axis=dim), inverse, counts
 
 
-@op("unique_consecutive_parts", ref=_runs, dtypes="any", skip=UNIQUE,
-    torch=_torch_parts("unique_consecutive"))
+@op(
+    "unique_consecutive_parts",
+    ref=_runs,
+    dtypes="any",
+    skip=UNIQUE,
+    torch=_torch_parts("unique_consecutive"),
+)
 def _(make):
     yield Sample(make(2, 3, distinct=True))
     yield Sample(make(3, 2, distinct=True), 0)
 
 
-@op("unique_consecutive_parts", ref=_runs, dtypes="any", grad=False, skip=UNIQUE,
-    torch=_torch_parts("unique_consecutive"))
+@op(
+    "unique_consecutive_parts",
+    ref=_runs,
+    dtypes="any",
+    grad=False,
+    skip=UNIQUE,
+    torch=_torch_parts("unique_consecutive"),
+)
 def _(make):
     yield Sample(np.array([1, 1, 2, 1, 1]))
     yield Sample(np.array([[2, 1], [2, 1], [0, 5]]), 0)
@@ -290,8 +314,13 @@ def _(make):
     yield Sample(np.zeros(0), make(2))
 
 
-@op("bucketize", ref=lambda x, b, out_int32=False, right=False: _search(b, x, right=right),
-    dtypes="float|int", grad=False, skip=INT32)
+@op(
+    "bucketize",
+    ref=lambda x, b, out_int32=False, right=False: _search(b, x, right=right),
+    dtypes="float|int",
+    grad=False,
+    skip=INT32,
+)
 def _(make):
     bounds = np.array([-1.0, 0.0, 2.0])
     yield Sample(make(2, 3), bounds)

@@ -56,8 +56,12 @@ def _(make):
     yield Sample(make(0, 3))
 
 
-@op("unflatten", ref=lambda x, dim, sizes: x.reshape(*x.shape[: dim % x.ndim], *sizes,
-                                                     *x.shape[dim % x.ndim + 1 :]))
+@op(
+    "unflatten",
+    ref=lambda x, dim, sizes: x.reshape(
+        *x.shape[: dim % x.ndim], *sizes, *x.shape[dim % x.ndim + 1 :]
+    ),
+)
 def _(make):
     yield Sample(make(2, 6), 1, (2, 3))
     yield Sample(make(6, 2), 0, (2, -1))
