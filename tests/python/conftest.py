@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import rustgrad as rg
-
-DEFECTS = Path(__file__).parent / "known_defects.txt"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips the tests that `known_defects.txt` lists, each with its reason."""
-    defects = []
-    for line in DEFECTS.read_text().splitlines():
-        if line and not line.startswith("#"):
-            pattern, _, reason = line.partition(" # ")
-            defects.append((re.compile(pattern.strip()), reason.strip()))
-    for item in items:
-        for pattern, reason in defects:
-            if pattern.search(item.nodeid):
-                item.add_marker(pytest.mark.skip(reason=f"known defect: {reason}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -59,9 +59,9 @@ def result_type(operands: list[Any]) -> str:
 FLOAT = set(
     """
     acos acosh asin asinh atan atanh atan2 copysign cos cosh deg2rad digamma div erf erfc erfinv exp
-    exp2 expm1 i0 i0e i1 i1e igamma igammac lgamma log log10 log1p log2 log_ndtr logaddexp logaddexp2
+    exp2 expm1 i0 i0e i1 i1e igamma igammac lgamma log log10 log1p log2 log_ndtr logaddexp
     logit ndtr ndtri polygamma rad2deg reciprocal rsqrt sigmoid sin sinc sinh sqrt tan tanh xlog1py
-    xlogy zeta erfcx log_sigmoid
+    logaddexp2 xlogy zeta erfcx log_sigmoid
     """.split()
 )
 # Elementwise ops whose result is bool.
