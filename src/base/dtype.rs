@@ -265,13 +265,16 @@ element!(f32, F32, |s: Scalar| s.as_f64() as f32, |x| Scalar::Float(
 ));
 element!(f64, F64, |s: Scalar| s.as_f64(), Scalar::Float);
 
-/// Runs `$body` with `$T` bound to the Rust type of a [`DType`].
+/// Runs `$body` with `$T` bound to the Rust type of a [`DType`]; `$Bool` is what stands for bools.
 #[macro_export]
 macro_rules! with_dtype {
     ($dtype:expr, $T:ident => $body:expr) => {
+        $crate::with_dtype!($dtype, $T, bool => $body)
+    };
+    ($dtype:expr, $T:ident, $Bool:ty => $body:expr) => {
         match $dtype {
             $crate::base::DType::Bool => {
-                type $T = bool;
+                type $T = $Bool;
                 $body
             }
             $crate::base::DType::U8 => {

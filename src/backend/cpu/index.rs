@@ -43,48 +43,7 @@ macro_rules! with_size {
 /// As [`crate::with_dtype`], but bool elements are [`Flag`]s, so that any byte may be read.
 macro_rules! with_number {
     ($dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            $crate::base::DType::Bool => {
-                type $T = $crate::backend::cpu::index::Flag;
-                $body
-            }
-            $crate::base::DType::U8 => {
-                type $T = u8;
-                $body
-            }
-            $crate::base::DType::I8 => {
-                type $T = i8;
-                $body
-            }
-            $crate::base::DType::I16 => {
-                type $T = i16;
-                $body
-            }
-            $crate::base::DType::I32 => {
-                type $T = i32;
-                $body
-            }
-            $crate::base::DType::I64 => {
-                type $T = i64;
-                $body
-            }
-            $crate::base::DType::F16 => {
-                type $T = half::f16;
-                $body
-            }
-            $crate::base::DType::BF16 => {
-                type $T = half::bf16;
-                $body
-            }
-            $crate::base::DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            $crate::base::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-        }
+        $crate::with_dtype!($dtype, $T, $crate::backend::cpu::index::Flag => $body)
     };
 }
 pub(super) use with_number;
