@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 EPOCHS = 60
 BATCH = 64
+LEARNING_RATE = 3e-3
 WANTED = 0.975
 
 
@@ -42,18 +43,20 @@ def main() -> int:
         nn.GELU(),
         nn.Linear(64, 10),
     )
-    optimizer = rg.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
+    optimizer = rg.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
 
     losses, accuracies = [], []
     started = time.perf_counter()
     progress = tqdm(range(EPOCHS), desc="training", unit="epoch")
-    for _ in progress:
+    for epoch in progress:
         model.train()
+        # From large steps to small ones, so that the end is calm.
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - epoch / EPOCHS)
         order = rg.randperm(len(train_x))
         total = 0.0
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
-            loss = F.cross_entropy(model(train_x[batch]), train_y[batch])
+            loss = F.cross_entropy(model(train_x[batch]), train_y[batch], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -81,6 +81,14 @@ FIRST = {"clone", "copy_", "masked_fill"}
 ANY = {"all", "any"}
 
 
+def is_ruled(name: str, entry: dict[str, Any]) -> bool:
+    """Whether this table tells the type of an op's result; else the comparison with PyTorch does."""
+    if name in ("to", "type", "cast"):
+        return False
+    named = INDEX | FIRST | TRUTH | ANY | SUM
+    return name in named or entry["kernel"] in ("view", "map")
+
+
 def expected(name: str, entry: dict[str, Any], args: list[Any], kwargs: dict) -> str | None:
     """The type of the (first) result; ``None`` if no rule of this table tells."""
     if isinstance(kwargs.get("dtype"), rg.dtype):
@@ -93,11 +101,9 @@ def expected(name: str, entry: dict[str, Any], args: list[Any], kwargs: dict) ->
     if name in SUM:
         dtype = NAMES[args[0].dtype]
         return dtype if category(dtype) == 2 else "i64"
-    if name in ("to", "type", "cast"):
-        return None
     if entry["kernel"] == "view" or name in FIRST:
         return NAMES[args[0].dtype]
-    if entry["kernel"] != "map" or not operands:
+    if not operands:
         return None
     if name in ("where", "_where"):
         return result_type(operands[1:])
