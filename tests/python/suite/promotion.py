@@ -82,7 +82,7 @@ ANY = {"all", "any"}
 
 
 def is_ruled(name: str, entry: dict[str, Any]) -> bool:
-    """Whether this table tells the type of an op's result; else the comparison with PyTorch does."""
+    """Whether this table tells the type of the result; if not, the comparison with PyTorch does."""
     if name in ("to", "type", "cast"):
         return False
     named = INDEX | FIRST | TRUTH | ANY | SUM
