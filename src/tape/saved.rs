@@ -82,7 +82,7 @@ impl SavedTensor {
             return Err(Error::runtime(format!(
                 "one of the variables needed for gradient computation has been modified by an \
                  inplace operation: [{dtype} {shape}], {what}{saved_at}, is at version {now}; \
-                 expected version {then} instead. It was overwritten by {writer}{written_at}. \
+                 expected version {then} instead. It was overwritten by {writer}_{written_at}. \
                  Write out of place there, or save a clone() before",
                 dtype = self.dtype.scalar_type_name(),
                 shape = self.layout.shape,
