@@ -14,19 +14,35 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import timeit
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def workloads(lib) -> dict[str, tuple[Callable[[], object], int]]:
-    """Name -> (what is timed, how many ops it stands for)."""
+STATEMENTS = {
+    # name: (statement, how many ops it stands for)
+    "x * y": ("x * y", 1),
+    "x * y, recorded": ("w * y", 1),
+    "the same, one in a function": ("product()", 1),
+    "x * 2.5": ("x * 2.5", 1),
+    "x.exp()": ("x.exp()", 1),
+    "x.sum()": ("x.sum()", 1),
+    "x[1]": ("x[1]", 1),
+    "100 ops, forward and backward (per op)": ("chain()", 100),
+    "training step, 64-32-10, Adam": ("train()", 1),
+}
+
+
+def namespace(lib) -> dict[str, object]:
+    """What the statements see."""
     x = lib.tensor([1.0, 2.0, 3.0, 4.0])
     y = lib.tensor([0.5, 1.0, 1.5, 2.0])
     w = lib.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
     scale = lib.tensor([1.01, 0.99, 1.02, 0.98])
+
+    def product():
+        return w * y
 
     def chain():
         t = w
@@ -45,29 +61,15 @@ def workloads(lib) -> dict[str, tuple[Callable[[], object], int]]:
         lib.nn.functional.cross_entropy(model(inputs), targets).backward()
         optimizer.step()
 
-    return {
-        "x * y": (lambda: x * y, 1),
-        "x * y, recorded": (lambda: w * y, 1),
-        "x * 2.5": (lambda: x * 2.5, 1),
-        "x.exp()": (lambda: x.exp(), 1),
-        "x.sum()": (lambda: x.sum(), 1),
-        "x[1]": (lambda: x[1], 1),
-        "100 ops, forward and backward (per op)": (chain, 100),
-        "training step, 64-32-10, Adam": (train, 1),
-    }
+    return {"x": x, "y": y, "w": w, "product": product, "chain": chain, "train": train}
 
 
-def seconds(f: Callable[[], object], budget: float) -> float:
-    """The time of one call, from enough calls to fill the budget."""
-    f()
-    started = time.perf_counter()
-    f()
-    once = max(time.perf_counter() - started, 1e-7)
+def seconds(timer: timeit.Timer, budget: float) -> float:
+    """The time of one run of a statement, from enough runs to fill the budget."""
+    timer.timeit(1)
+    once = max(timer.timeit(3) / 3, 1e-7)
     n = max(1, int(budget / once))
-    started = time.perf_counter()
-    for _ in range(n):
-        f()
-    return (time.perf_counter() - started) / n
+    return timer.timeit(n) / n
 
 
 def imported(name: str) -> dict[str, float]:
@@ -99,12 +101,12 @@ def main() -> None:
 
     import rustgrad
 
-    engines = {"rustgrad": workloads(rustgrad)}
+    engines = {"rustgrad": namespace(rustgrad)}
     if importlib.util.find_spec("torch"):
         import torch
 
         torch.set_num_threads(1)
-        engines["torch"] = workloads(torch)
+        engines["torch"] = namespace(torch)
     else:
         print("PyTorch is not installed: no comparison")
 
@@ -113,12 +115,12 @@ def main() -> None:
     print(
         f"{'workload':42}" + "".join(f"{name + ' (ns)':>16}" for name in engines) + f"{'ratio':>8}"
     )
-    for workload in engines["rustgrad"]:
+    for workload, (statement, ops) in STATEMENTS.items():
         times = {name: [] for name in engines}
         for _ in range(rounds):
-            for name, table in engines.items():
-                f, ops = table[workload]
-                times[name].append(seconds(f, budget) / ops)
+            for name, seen in engines.items():
+                timer = timeit.Timer(statement, globals=seen)
+                times[name].append(seconds(timer, budget) / ops)
         row = {name: statistics.median(t) * unit for name, t in times.items()}
         ratio = None
         if "torch" in times:
