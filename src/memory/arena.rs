@@ -59,7 +59,7 @@ impl<T> Slot<T> {
     }
 
     /// Takes one from the count; `true` when that was the last, and the caller must
-    /// [`Arena::take`].
+    /// [`Arena::empty`].
     #[inline]
     pub fn release(&self) -> bool {
         self.count.fetch_sub(1, Ordering::AcqRel) == 1
@@ -153,7 +153,7 @@ impl<T> Arena<T> {
                 Ok(_) => {
                     // Another value lives here now: undo.
                     if slot.release() {
-                        drop(self.take(slot, index));
+                        self.empty(slot, index);
                     }
                     return None;
                 }
@@ -163,10 +163,10 @@ impl<T> Arena<T> {
         None
     }
 
-    /// Empties a slot whose count is zero and returns its value, to be dropped by the caller
-    /// while no lock is held.
-    pub fn take(&'static self, slot: &'static Slot<T>, index: u32) -> Option<T> {
-        let value = slot.value.lock().take();
+    /// Drops the value of a slot whose count is zero, in place. Destructors run under the slot's
+    /// lock, but nobody can wait for it: handles that do not keep the slot are refused by its count.
+    pub fn empty(&'static self, slot: &'static Slot<T>, index: u32) {
+        *slot.value.lock() = None;
         slot.stamp.fetch_add(1, Ordering::Release);
         self.live.fetch_sub(1, Ordering::Relaxed);
         let kept = LOCAL.try_with(|list| {
@@ -180,7 +180,6 @@ impl<T> Arena<T> {
         if kept.is_err() {
             self.free.lock().push(index);
         }
-        value
     }
 
     /// How many slots hold a value.

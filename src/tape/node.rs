@@ -10,8 +10,7 @@
 //!
 //! NOTE [Freeing]
 //! A node whose count falls to zero goes to its thread's worklist; whoever found the list idle
-//! empties it in a loop. Dropping a graph of any depth therefore takes constant stack. A node is
-//! moved out of the arena before it is dropped, so no lock is held while destructors run.
+//! empties it in a loop. Dropping a graph of any depth therefore takes constant stack.
 
 use super::provenance::Site;
 use super::saved::Saved;
@@ -432,10 +431,10 @@ fn free(slot: &'static Slot<Node>, index: u32) {
                 w.busy = next.is_some();
                 next
             }) {
-                drop(TAPE.take(slot, index));
+                TAPE.empty(slot, index);
             }
         }
         // The thread is ending and its worklist is gone: what is left is small.
-        Err(_) => drop(TAPE.take(slot, index)),
+        Err(_) => TAPE.empty(slot, index),
     }
 }
