@@ -4,7 +4,7 @@ use super::autograd::PyNode;
 use super::convert;
 use super::dtype::{PyDType, PyDevice, device_of, dtype_object, dtype_of};
 use super::{index, numpy};
-use crate::base::{DType, Device, Scalar, Shape};
+use crate::base::{DType, Device, Layout, Scalar, Shape};
 use crate::engine::{self, Grads};
 use crate::ops::{self, dispatch};
 use crate::tape::{Body, Taint, mode};
@@ -560,7 +560,8 @@ impl PyTensor {
         self.__repr__()
     }
 
-    /// A copy with elements and history of its own; only leaves can be copied deeply.
+    /// A copy with elements and history of its own; only leaves can be copied deeply. Tensors that
+    /// share elements still do when they are copied together.
     fn __deepcopy__<'py>(
         slf: &Bound<'py, Self>,
         memo: &Bound<'py, PyAny>,
@@ -576,7 +577,7 @@ impl PyTensor {
         if let Ok(done) = memo.get_item(key) {
             return Ok(done);
         }
-        let copy = ops::clone_data(&t)?;
+        let copy = copied_storage(&t, memo)?;
         copy.set_requires_grad(t.requires_grad())?;
         if let Some(grad) = t.grad() {
             copy.set_grad(Some(ops::clone_data(&grad)?))?;
@@ -680,6 +681,31 @@ fn as_tensor<'py>(
         return convert::wrap(data.py(), ops::cast(&t, dtype.unwrap_or(t.dtype()))?);
     }
     convert::wrap(data.py(), numpy::tensor_from(data, dtype, device)?)
+}
+
+/// The tensor over a copy of its storage, which is made once for each `memo`.
+fn copied_storage(t: &Tensor, memo: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    if t.device() == Device::Meta {
+        return Ok(ops::clone_data(t)?);
+    }
+    let storage = t.storage();
+    // No Python object lives at this address, so no other entry has this key.
+    let key = storage.as_ptr() as usize;
+    let whole = match memo.get_item(key) {
+        Ok(whole) => whole.cast::<PyTensor>()?.get().tensor(),
+        Err(_) => {
+            let n = storage.bytes() / t.dtype().size();
+            let whole = Tensor::from_parts(
+                storage.clone(),
+                Layout::contiguous(Shape::from([n])),
+                t.dtype(),
+            );
+            let whole = ops::clone_data(&whole)?;
+            memo.set_item(key, convert::wrap(memo.py(), whole.clone())?)?;
+            whole
+        }
+    };
+    Ok(whole.alias(t.shared_layout().clone()))
 }
 
 /// Whether an object is a tensor.
