@@ -462,11 +462,9 @@ fn check_result(x: &Tensor, result: &crate::tape::Meta) -> Result<()> {
 fn write(call: &Call, recorded: bool) -> Result<()> {
     let x = call.tensor(0);
     let copying = std::ptr::eq(call.op, &table::COPY);
+    device_of(call.inputs)?;
     let (choice, result) = match call.op.kernel {
-        Kernel::Update(_) => {
-            device_of(call.inputs)?;
-            (None, (call.op.meta)(call)?.swap_remove(0))
-        }
+        Kernel::Update(_) => (None, (call.op.meta)(call)?.swap_remove(0)),
         _ => {
             let mut choice = meta::choose(call)?;
             if copying {

@@ -371,6 +371,31 @@ def test_meta_device_gives_shapes_and_types(op: Op, sample: Sample) -> None:
     assert all(t.is_meta for t in outputs(result) if rg.is_tensor(t))
 
 
+@each("meta", lambda op, entry: entry["kernel"] != "view")
+def test_mixed_devices_raise(op: Op, sample: Sample) -> None:
+    """A tensor without elements among others is refused, unless only its shape is looked at."""
+    entry = TABLE[op.name]
+    dtype = next((d for d in sample.runs(op.dtypes) if d not in op.skip), None)
+    calls = [caller(op, entry)]
+    if entry["in_place"]:
+        calls.append(lambda x, *args, **kw: getattr(x, in_place_name(entry))(*args, **kw))
+    places = len(sample.arrays())
+    for place, call in [(p, c) for p in range(places) for c in calls if places > 1]:
+        made = []
+
+        def make(a: np.ndarray, d: str | None = None, place: int = place, made: Any = made) -> Any:
+            made.append(tensor(a, d))
+            is_meta = len(made) == place + 1
+            return rg.empty_like(made[-1], device="meta") if is_meta else made[-1]
+
+        s = tensors(sample, dtype, make)
+        try:
+            call(*s.args, **s.kwargs)
+        except (RuntimeError, TypeError, NotImplementedError):
+            continue
+        assert entry["kernel"] == "composite"
+
+
 # Derivatives.
 
 
