@@ -30,14 +30,23 @@ fn class(bytes: usize) -> (usize, usize) {
 
 /// The address of a buffer of at least `bytes` bytes. Its contents are arbitrary but initialised
 /// bytes only when they come from an earlier buffer; callers write before they read.
-pub(super) fn acquire(bytes: usize) -> usize {
+///
+/// `None` when there is not enough memory, even without the buffers that wait for reuse.
+pub(super) fn acquire(bytes: usize) -> Option<usize> {
     let (class, size) = class(bytes);
+    let waiting = FREE[class].lock().pop();
+    let address = match waiting {
+        Some(address) => {
+            CACHED.fetch_sub(size, Ordering::Relaxed);
+            address
+        }
+        None => super::storage::system_alloc(layout(size)).or_else(|| {
+            empty_cache();
+            super::storage::system_alloc(layout(size))
+        })?,
+    };
     LIVE.fetch_add(size, Ordering::Relaxed);
-    if let Some(address) = FREE[class].lock().pop() {
-        CACHED.fetch_sub(size, Ordering::Relaxed);
-        return address;
-    }
-    super::storage::system_alloc(layout(size))
+    Some(address)
 }
 
 /// Takes back a buffer from [`acquire`] of the same `bytes`.

@@ -12,7 +12,7 @@
 //! element types have no invalid bit patterns except `bool`, whose bytes are read as `byte != 0`.
 
 use super::pool;
-use crate::base::{DType, Device};
+use crate::base::{DType, Device, Error, Result};
 use std::alloc::Layout;
 use std::any::Any;
 use std::ptr::NonNull;
@@ -42,19 +42,29 @@ unsafe impl Sync for Inner {}
 
 impl Storage {
     /// A buffer with arbitrary contents.
-    pub fn new(bytes: usize, device: Device) -> Self {
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn new(bytes: usize, device: Device) -> Result<Self> {
         let data = match device {
             Device::Meta => NonNull::dangling(),
-            Device::Cpu => NonNull::new(pool::acquire(bytes) as *mut u8).expect("not null"),
+            Device::Cpu => {
+                let address = pool::acquire(bytes);
+                NonNull::new(address.unwrap_or(0) as *mut u8).ok_or_else(|| {
+                    Error::runtime(format!(
+                        "not enough memory: you tried to allocate {bytes} bytes"
+                    ))
+                })?
+            }
         };
-        Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             data,
             bytes,
             device,
             version: AtomicU32::new(0),
             writer: AtomicU64::new(0),
             owner: None,
-        }))
+        })))
     }
 
     /// Shares memory that belongs to somebody else.
@@ -236,13 +246,10 @@ pub fn write_scalar(storage: &Storage, dtype: DType, i: usize, value: crate::bas
     }
 }
 
-pub(super) fn system_alloc(layout: Layout) -> usize {
+pub(super) fn system_alloc(layout: Layout) -> Option<usize> {
     // SAFETY: every size class is at least `pool::ALIGN` bytes, so the size is not zero.
     let p = unsafe { std::alloc::alloc(layout) };
-    if p.is_null() {
-        std::alloc::handle_alloc_error(layout);
-    }
-    p as usize
+    (!p.is_null()).then_some(p as usize)
 }
 
 pub(super) fn system_free(address: usize, layout: Layout) {

@@ -635,25 +635,47 @@ fn triangle(call: &Call, lower: bool) -> Result<Outputs> {
         call.op.name,
         dtype.scalar_type_name()
     );
-    let inside = |i: i64, j: i64| {
+    let (wide_n, wide_m, wide_offset) = (n.into(), m.into(), i128::from(offset));
+    let count = if lower {
+        count_lower(wide_n, wide_m, wide_offset)
+    } else {
+        wide_n * wide_m - count_lower(wide_n, wide_m, wide_offset - 1)
+    };
+    ensure!(
+        count <= i128::from(i64::MAX / 32),
+        runtime,
+        "not enough memory for the positions of {count} elements"
+    );
+    let shape = Shape::from([2, count as usize]);
+    let device = call.attrs.device(4).unwrap_or_default();
+    // Also where there is not enough memory for the result.
+    let out = Tensor::empty(shape.clone(), dtype, device)?;
+    if device == Device::Meta || count == 0 {
+        return leaf(out, false);
+    }
+    let columns = |i: i64| {
+        let edge = i.saturating_add(offset);
         if lower {
-            j - i <= offset
+            0..edge.saturating_add(1).clamp(0, m)
         } else {
-            j - i >= offset
+            edge.clamp(0, m)..m
         }
     };
-    let places: Vec<(i64, i64)> = (0..n)
-        .flat_map(|i| (0..m).map(move |j| (i, j)))
-        .filter(|&(i, j)| inside(i, j))
-        .collect();
-    let rows = places.iter().map(|p| p.0);
-    let all: Vec<i64> = rows.chain(places.iter().map(|p| p.1)).collect();
-    let shape = Shape::from([2, places.len()]);
-    let t = match call.attrs.device(4).unwrap_or_default() {
-        Device::Meta => Tensor::empty(shape, dtype, Device::Meta)?,
-        Device::Cpu => super::cast(&Tensor::from_slice(&all, shape)?, dtype)?,
-    };
-    leaf(t, false)
+    let rows = (0..n).flat_map(|i| columns(i).map(move |_| i));
+    let all: Vec<i64> = rows.chain((0..n).flat_map(columns)).collect();
+    leaf(
+        super::cast(&Tensor::from_slice(&all, shape)?, dtype)?,
+        false,
+    )
+}
+
+/// How many elements of an `n` by `m` matrix are on or below a diagonal.
+fn count_lower(n: i128, m: i128, offset: i128) -> i128 {
+    // Row i has i + offset + 1 of them, from row `first` on, and no more than m, from row `full` on.
+    let first = (-offset).clamp(0, n);
+    let full = (m - offset - 1).clamp(first, n);
+    let growing = full - first;
+    growing * (first + offset + 1) + growing * (growing - 1) / 2 + (n - full) * m
 }
 
 /// Positions of the lower triangle.

@@ -82,7 +82,7 @@ fn finish(call: &Call, mut outs: Outputs) -> Result<Outputs> {
         taint(call, &outs);
     }
     let needs = needs_grad(call);
-    if needs != 0 {
+    if needs != 0 && !outs.is_empty() {
         record(call, needs, &mut outs)?;
     }
     if mode::open_levels() > 0 {

@@ -182,9 +182,13 @@ fn sections(call: &Call, dim: usize, n: usize, sections: i64) -> Result<Outputs>
         "number of sections must be larger than 0, got {sections}"
     );
     let (small, larger) = (n as i64 / sections, n as i64 % sections);
-    let sizes: Vec<i64> = (0..sections)
-        .map(|i| small + i64::from(i < larger))
-        .collect();
+    let mut sizes = Vec::new();
+    ensure!(
+        sizes.try_reserve(sections as usize).is_ok(),
+        runtime,
+        "not enough memory for {sections} sections"
+    );
+    sizes.extend((0..sections).map(|i| small + i64::from(i < larger)));
     split_with_sizes(call.tensor(0), &sizes, dim)
 }
 

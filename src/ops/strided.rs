@@ -302,7 +302,7 @@ fn with_strides(t: &Tensor, strides: Strides) -> Result<Tensor> {
         strides,
         offset: 0,
     };
-    let storage = Storage::new(layout.end() * t.dtype().size(), t.device());
+    let storage = Storage::new(layout.end() * t.dtype().size(), t.device())?;
     let copy = Tensor::from_parts(storage, layout, t.dtype());
     super::dispatch::copy_(&copy, t)?;
     Ok(copy)

@@ -23,7 +23,7 @@ impl Tensor {
             runtime,
             "a {dtype} tensor of shape {shape} has more bytes than the address space"
         );
-        let storage = Storage::new(bytes.unwrap_or(0), device);
+        let storage = Storage::new(bytes.unwrap_or(0), device)?;
         let layout = Arc::new(Layout::contiguous(shape));
         Ok(Self::from_known_parts(storage, layout, dtype, true))
     }
@@ -42,7 +42,7 @@ impl Tensor {
         let Some(bytes) = like.numel().checked_mul(dtype.size()) else {
             return Self::empty(like.shape().clone(), dtype, device);
         };
-        let storage = Storage::new(bytes, device);
+        let storage = Storage::new(bytes, device)?;
         Ok(Self::from_known_parts(storage, layout.clone(), dtype, true))
     }
 

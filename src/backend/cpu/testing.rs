@@ -34,7 +34,7 @@ impl Array {
     fn of(dtype: DType, shape: &[usize], values: impl ExactSizeIterator<Item = Scalar>) -> Self {
         let layout = Layout::contiguous(shape.into());
         assert_eq!(layout.numel(), values.len());
-        let storage = Storage::new(layout.numel() * dtype.size(), Device::Cpu);
+        let storage = Storage::new(layout.numel() * dtype.size(), Device::Cpu).expect("memory");
         for (i, x) in values.enumerate() {
             write_scalar(&storage, dtype, i, x);
         }
