@@ -494,6 +494,7 @@ from ._functions import (
     einsum as einsum,
     fill as fill,
     fill_ as fill_,
+    from_dlpack as from_dlpack,
     get_default_device as get_default_device,
     get_float32_matmul_precision as get_float32_matmul_precision,
     get_num_threads as get_num_threads,

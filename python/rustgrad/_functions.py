@@ -24,6 +24,7 @@ __all__ = [
     "broadcast_shapes",
     "detach",
     "einsum",
+    "from_dlpack",
     "fill",
     "fill_",
     "get_default_device",
@@ -49,6 +50,26 @@ __all__ = [
     "use_deterministic_algorithms",
     "zero_",
 ]
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor over the memory of an object that speaks DLPack: a write to either is seen by both.
+
+    Memory that must not be written is copied.
+
+    Args:
+        ext_tensor: an array or tensor of another library, on the CPU.
+
+    >>> import numpy as np, rustgrad as rg
+    >>> a = np.zeros(3)
+    >>> rg.from_dlpack(a).add_(1)
+    tensor([1., 1., 1.], dtype=rustgrad.float64)
+    >>> a
+    array([1., 1., 1.])
+    """
+    import numpy as np
+
+    return _C.from_numpy(np.from_dlpack(ext_tensor))
 
 
 def einsum(*args: Any) -> Tensor:

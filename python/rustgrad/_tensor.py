@@ -441,3 +441,38 @@ def __reduce_ex__(self: Tensor, protocol: SupportsIndex) -> tuple:
 
 # NumPy's operators must not take a tensor apart when it stands on their right.
 setattr(Tensor, "__array_priority__", 1000)  # noqa: B010
+
+
+# DLPack: NumPy speaks it for arrays over the same memory.
+
+
+@_method
+def __dlpack__(self: Tensor, **kwargs: Any) -> Any:
+    """The elements as a DLPack capsule, without copying: for ``from_dlpack`` of other libraries.
+
+    Args:
+        kwargs: what the consumer asks for (``stream``, ``max_version``, ``dl_device``, ``copy``),
+            as in NumPy's ``ndarray.__dlpack__``.
+
+    Raises:
+        BufferError: the tensor requires grad; export ``detach()``.
+        TypeError: NumPy has no such element type (bfloat16).
+
+    >>> import numpy as np, rustgrad as rg
+    >>> np.from_dlpack(rg.tensor([1., 2.]))
+    array([1., 2.], dtype=float32)
+    """
+    if self.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    return self.numpy().__dlpack__(**kwargs)
+
+
+@_method
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    """The kind of device and its number in DLPack's terms: the CPU.
+
+    >>> import rustgrad as rg
+    >>> rg.ones(2).__dlpack_device__()
+    (1, 0)
+    """
+    return (1, 0)

@@ -119,6 +119,29 @@ class TestNumpy:
         assert memoryview(t).tolist() == [1.5, 2.5]
         assert np.exp(t).dtype == np.float32
 
+    def test_dlpack(self) -> None:
+        t = rg.arange(6.0).reshape(2, 3).t()
+        a = np.from_dlpack(t)
+        t[0, 0] = 9.0
+        assert a[0, 0] == 9.0 and a.tolist() == t.tolist()
+        b = np.zeros((2, 2))
+        u = rg.from_dlpack(b)
+        u[0, 1] = 4.0
+        assert b[0, 1] == 4.0
+        assert rg.from_dlpack(t).data_ptr() == t.data_ptr()
+        with pytest.raises(BufferError, match="require gradient"):
+            np.from_dlpack(rg.ones(2, requires_grad=True))
+
+    def test_dlpack_with_pytorch(self) -> None:
+        torch = pytest.importorskip("torch")
+        t = rg.arange(4.0)
+        ours = torch.from_dlpack(t)
+        ours[1] = 7.0
+        assert t.tolist() == [0.0, 7.0, 2.0, 3.0]
+        theirs = torch.zeros(3)
+        rg.from_dlpack(theirs).add_(2)
+        assert theirs.tolist() == [2.0, 2.0, 2.0]
+
     def test_scalars_keep_their_type(self) -> None:
         assert rg.tensor(np.float64(1.5)).dtype == rg.float64
         assert rg.tensor([np.float32(1.5), 2.0]).dtype == rg.float32
