@@ -11,7 +11,7 @@ use crate::tape::node::CustomFunction;
 use crate::tape::{
     Body, Edge, GradMode, Node, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode,
 };
-use crate::tensor::Tensor;
+use crate::tensor::{Operand, Tensor};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use smallvec::SmallVec;
 use std::any::Any;
+use std::sync::Arc;
 
 /// The node of one call of a custom function.
 pub(super) struct PyFunctionNode {
@@ -241,63 +242,23 @@ fn apply<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = class.py();
     let inputs = tensors_of(args.as_any())?;
-    let recorded = mode::grad_enabled() && inputs.iter().flatten().any(Tensor::requires_grad);
+    let needs = |t: &Option<Tensor>| t.as_ref().is_some_and(Tensor::requires_grad);
+    let needs: Vec<bool> = inputs.iter().map(needs).collect();
+    let recorded = mode::grad_enabled() && needs.contains(&true);
     let dual = mode::open_levels() > 0 && inputs.iter().flatten().any(|t| t.tangents().is_some());
-    let needs: Vec<bool> = inputs
-        .iter()
-        .map(|t| t.as_ref().is_some_and(Tensor::requires_grad))
-        .collect();
     ctx.setattr(intern!(py, "needs_input_grad"), PyTuple::new(py, &needs)?)?;
-    let versions: Vec<u32> = inputs
-        .iter()
-        .map(|t| t.as_ref().map_or(0, |t| t.storage().version()))
-        .collect();
+    let version = |t: &Option<Tensor>| t.as_ref().map_or(0, |t| t.storage().version());
+    let versions: Vec<u32> = inputs.iter().map(version).collect();
 
-    let separate: bool = class
-        .getattr(intern!(py, "_has_setup_context"))?
-        .extract()?;
-    let returned = {
-        let _mode = GradMode::function_forward();
-        let forward = class.getattr(intern!(py, "forward"))?;
-        if separate {
-            let returned = forward.call(args, kwargs)?;
-            class
-                .getattr(intern!(py, "setup_context"))?
-                .call1((ctx, args, &returned))?;
-            returned
-        } else {
-            let with_ctx = std::iter::once(ctx.clone()).chain(args.iter());
-            forward.call(PyTuple::new(py, with_ctx.collect::<Vec<_>>())?, kwargs)?
-        }
-    };
+    let returned = call_forward(class, ctx, args, kwargs)?;
     let many = returned.cast::<PyTuple>().ok().cloned();
     let objects: Vec<Bound<'py, PyAny>> = match &many {
         Some(tuple) => tuple.iter().collect(),
-        None => vec![returned.clone()],
+        None => vec![returned],
     };
     let dirty = tensors_of(&ctx.getattr(intern!(py, "dirty_tensors"))?)?;
     let constant = tensors_of(&ctx.getattr(intern!(py, "non_differentiable"))?)?;
-    let is_in = |list: &[Option<Tensor>], t: &Tensor| list.iter().flatten().any(|d| d.same(t));
     check_dirty(&inputs, &dirty, &versions, &objects)?;
-
-    // What each output will be: the input itself (written in place), or a tensor of its own.
-    let mut outputs: Vec<Option<Tensor>> = Vec::with_capacity(objects.len());
-    for object in &objects {
-        outputs.push(match object.cast::<PyTensor>() {
-            Err(_) => None,
-            Ok(o) => {
-                let t = o.get().tensor();
-                if is_in(&inputs, &t) && !is_in(&dirty, &t) {
-                    // An input returned as it is: a view of it, which must not be written.
-                    Some(t.custom_view())
-                } else {
-                    // A function may itself run within another one's forward or backward.
-                    t.set_tainted(inputs.iter().flatten().any(dispatch::depends));
-                    Some(t)
-                }
-            }
-        });
-    }
     // The context must not keep outputs: their history keeps the context.
     for marks in [
         intern!(py, "dirty_tensors"),
@@ -305,108 +266,192 @@ fn apply<'py>(
     ] {
         ctx.setattr(marks, py.None())?;
     }
+    let outputs = objects
+        .iter()
+        .map(|o| Some(output_of(o.cast::<PyTensor>().ok()?, &inputs, &dirty)))
+        .collect();
+    let call = Application {
+        class,
+        ctx,
+        inputs,
+        objects,
+        outputs,
+        dirty,
+        constant,
+    };
     if recorded || dual {
-        let function = PyFunctionNode {
-            class: class.clone().unbind(),
-            ctx: ctx.clone().unbind(),
-            saved: Mutex::new(None),
-            is_tensor: inputs.iter().map(Option::is_some).collect(),
-            has_gradient: outputs.iter().map(Option::is_some).collect(),
-        };
-        let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
-        for t in &inputs {
-            edges.push(match t {
-                Some(t) if recorded => t.grad_edge()?,
-                _ => None,
-            });
+        let (function, node) = call.make_node(recorded)?;
+        call.save(&function, &node)?;
+        if recorded {
+            call.give_history(&node)?;
         }
-        let function = std::sync::Arc::new(function);
-        let scalar = || crate::tensor::Operand::None.meta();
+        if dual {
+            call.push_tangents(&function, &node)?;
+        }
+    }
+    let mut results = call.results()?;
+    match many {
+        Some(_) => Ok(PyTuple::new(py, results)?.into_any()),
+        None => Ok(results.swap_remove(0)),
+    }
+}
+
+/// Runs `forward`, and `setup_context` where there is one, unrecorded.
+fn call_forward<'py>(
+    class: &Bound<'py, PyType>,
+    ctx: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let separate: bool = class
+        .getattr(intern!(py, "_has_setup_context"))?
+        .extract()?;
+    let _mode = GradMode::function_forward();
+    let forward = class.getattr(intern!(py, "forward"))?;
+    if !separate {
+        let with_ctx = std::iter::once(ctx.clone()).chain(args.iter());
+        return forward.call(PyTuple::new(py, with_ctx.collect::<Vec<_>>())?, kwargs);
+    }
+    let returned = forward.call(args, kwargs)?;
+    class
+        .getattr(intern!(py, "setup_context"))?
+        .call1((ctx, args, &returned))?;
+    Ok(returned)
+}
+
+fn is_in(list: &[Option<Tensor>], t: &Tensor) -> bool {
+    list.iter().flatten().any(|other| other.same(t))
+}
+
+/// What a returned tensor will be: itself, or for an input that was returned as it is, a view of it
+/// that must not be written.
+fn output_of(
+    object: &Bound<'_, PyTensor>,
+    inputs: &[Option<Tensor>],
+    dirty: &[Option<Tensor>],
+) -> Tensor {
+    let t = object.get().tensor();
+    if is_in(inputs, &t) && !is_in(dirty, &t) {
+        return t.custom_view();
+    }
+    // A function may itself run within another one's forward or backward.
+    t.set_tainted(inputs.iter().flatten().any(dispatch::depends));
+    t
+}
+
+/// One call of a custom function, after its forward.
+struct Application<'a, 'py> {
+    class: &'a Bound<'py, PyType>,
+    ctx: &'a Bound<'py, PyAny>,
+    inputs: Vec<Option<Tensor>>,
+    /// What forward returned.
+    objects: Vec<Bound<'py, PyAny>>,
+    /// What the tensors among that will be.
+    outputs: Vec<Option<Tensor>>,
+    dirty: Vec<Option<Tensor>>,
+    constant: Vec<Option<Tensor>>,
+}
+
+impl<'py> Application<'_, 'py> {
+    fn make_node(&self, recorded: bool) -> PyResult<(Arc<PyFunctionNode>, NodeRef)> {
+        let function = Arc::new(PyFunctionNode {
+            class: self.class.clone().unbind(),
+            ctx: self.ctx.clone().unbind(),
+            saved: Mutex::new(None),
+            is_tensor: self.inputs.iter().map(Option::is_some).collect(),
+            has_gradient: self.outputs.iter().map(Option::is_some).collect(),
+        });
+        let edge = |t: &Option<Tensor>| match t {
+            Some(t) if recorded => t.grad_edge(),
+            _ => Ok(None),
+        };
+        let meta = |t: &Option<Tensor>| match t {
+            Some(t) => t.meta(),
+            None => Operand::None.meta(),
+        };
         let node = NodeRef::new(Node {
             seq: 0,
             body: Body::Custom(function.clone()),
-            edges,
-            inputs: inputs
-                .iter()
-                .map(|t| Some(t.as_ref().map_or_else(scalar, Tensor::meta)))
-                .collect(),
-            outputs: outputs
-                .iter()
-                .map(|t| t.as_ref().map_or_else(scalar, Tensor::meta))
-                .collect(),
+            edges: self.inputs.iter().map(edge).collect::<Result<_>>()?,
+            inputs: self.inputs.iter().map(|t| Some(meta(t))).collect(),
+            outputs: self.outputs.iter().map(meta).collect(),
             site: Site::current(),
             freed: None,
             retain: None,
         });
-        ctx.setattr(
-            intern!(py, "_saved"),
-            Bound::new(py, PySavedTensors(node.id()))?,
-        )?;
-        let to_save = tensors_of(&ctx.getattr(intern!(py, "to_save"))?)?;
-        ctx.setattr(intern!(py, "to_save"), py.None())?;
-        let saved = to_save
-            .iter()
-            .map(|t| {
-                t.as_ref()
-                    .map(|t| {
-                        // An output is saved without an edge: the edge is the node.
-                        let own = objects.iter().position(|o| {
-                            o.cast::<PyTensor>().is_ok_and(|o| o.get().tensor().same(t))
-                        });
-                        match own {
-                            Some(i) if !is_in(&inputs, t) && !is_in(&constant, t) => {
-                                Ok(SavedTensor::output(t, Some(i as u32)))
-                            }
-                            _ => SavedTensor::input(t),
-                        }
-                    })
-                    .transpose()
-            })
-            .collect::<Result<Vec<_>>>()?;
-        *function.saved.lock() = Some(saved);
-        if recorded {
-            for (i, (object, output)) in objects.iter().zip(&outputs).enumerate() {
-                let Some(output) = output else { continue };
-                let t = object.cast::<PyTensor>()?.get().tensor();
-                if is_in(&constant, &t) || !output.dtype().is_float() {
-                    continue;
+        Ok((function, node))
+    }
+
+    /// Keeps what `save_for_backward` was given.
+    fn save(&self, function: &PyFunctionNode, node: &NodeRef) -> PyResult<()> {
+        let py = self.ctx.py();
+        let link = Bound::new(py, PySavedTensors(node.id()))?;
+        self.ctx.setattr(intern!(py, "_saved"), link)?;
+        let to_save = tensors_of(&self.ctx.getattr(intern!(py, "to_save"))?)?;
+        self.ctx.setattr(intern!(py, "to_save"), py.None())?;
+        let saved = |t: &Tensor| {
+            // An output is saved without an edge: the edge is the node.
+            let is_it = |o: &Bound<'py, PyAny>| {
+                o.cast::<PyTensor>().is_ok_and(|o| o.get().tensor().same(t))
+            };
+            match self.objects.iter().position(is_it) {
+                Some(i) if !is_in(&self.inputs, t) && !is_in(&self.constant, t) => {
+                    Ok(SavedTensor::output(t, Some(i as u32)))
                 }
-                let edge = Edge {
-                    node: node.clone(),
-                    output: i as u32,
-                };
-                if is_in(&dirty, &t) {
-                    dispatch::check_writable(&t, true)?;
-                    dispatch::write_history(&t, edge)?;
-                } else {
-                    output.set_history(Some(edge));
-                }
+                _ => SavedTensor::input(t),
+            }
+        };
+        let saved = to_save.iter().map(|t| t.as_ref().map(saved).transpose());
+        *function.saved.lock() = Some(saved.collect::<Result<Vec<_>>>()?);
+        Ok(())
+    }
+
+    fn give_history(&self, node: &NodeRef) -> PyResult<()> {
+        for (i, (object, output)) in self.objects.iter().zip(&self.outputs).enumerate() {
+            let Some(output) = output else { continue };
+            let t = object.cast::<PyTensor>()?.get().tensor();
+            if is_in(&self.constant, &t) || !output.dtype().is_float() {
+                continue;
+            }
+            let edge = Edge {
+                node: node.clone(),
+                output: i as u32,
+            };
+            if is_in(&self.dirty, &t) {
+                dispatch::check_writable(&t, true)?;
+                dispatch::write_history(&t, edge)?;
+            } else {
+                output.set_history(Some(edge));
             }
         }
-        if dual {
-            let given: Vec<Tensor> = outputs.iter().flatten().cloned().collect();
-            let real: Vec<Tensor> = inputs.iter().flatten().cloned().collect();
-            forward::push_custom(&real, &given, &|cotangents| {
-                let found = function.backward(&node, cotangents)?;
-                Ok(found
-                    .into_iter()
-                    .zip(&inputs)
-                    .filter(|(_, t)| t.is_some())
-                    .map(|(g, _)| g)
-                    .collect())
-            })?;
-        }
+        Ok(())
     }
-    let mut finished = Vec::with_capacity(objects.len());
-    for (object, output) in objects.iter().zip(outputs) {
-        finished.push(match output {
-            Some(t) if !object.cast::<PyTensor>()?.get().tensor().same(&t) => convert::wrap(py, t)?,
-            _ => object.clone(),
-        });
+
+    fn push_tangents(&self, function: &PyFunctionNode, node: &NodeRef) -> PyResult<()> {
+        let outputs: Vec<Tensor> = self.outputs.iter().flatten().cloned().collect();
+        let inputs: Vec<Tensor> = self.inputs.iter().flatten().cloned().collect();
+        forward::push_custom(&inputs, &outputs, &|cotangents| {
+            let found = function.backward(node, cotangents)?.into_iter();
+            let of_tensors = found.zip(&self.inputs).filter(|(_, t)| t.is_some());
+            Ok(of_tensors.map(|(g, _)| g).collect())
+        })?;
+        Ok(())
     }
-    match many {
-        Some(_) => Ok(PyTuple::new(py, finished)?.into_any()),
-        None => Ok(finished.swap_remove(0)),
+
+    /// What `apply` returns for each object.
+    fn results(self) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let result = |(object, output): (Bound<'py, PyAny>, Option<Tensor>)| match output {
+            Some(t) if !object.cast::<PyTensor>()?.get().tensor().same(&t) => {
+                convert::wrap(object.py(), t)
+            }
+            _ => Ok(object),
+        };
+        self.objects
+            .into_iter()
+            .zip(self.outputs)
+            .map(result)
+            .collect()
     }
 }
 
