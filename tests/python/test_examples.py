@@ -1,11 +1,13 @@
 """The examples run, and check themselves."""
 
+import re
 import runpy
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize(
@@ -14,3 +16,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_example(name, capsys):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert capsys.readouterr().out
+
+
+def test_readme():
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    seen = {}
+    exec(program, seen)
+    assert seen["h"].shape == (3,) and seen["loss"].item() < 1.0
