@@ -84,7 +84,7 @@ def draw_loss(losses: list[float], accuracies: list[float], path: Path) -> None:
     """The training loss and the held-out accuracy by epoch."""
     figure, left = plt.subplots(figsize=(7, 4), layout="constrained")
     epochs = range(1, len(losses) + 1)
-    left.semilogy(epochs, losses, color="tab:blue")
+    left.plot(epochs, losses, color="tab:blue")
     left.set_xlabel("epoch")
     left.set_ylabel("training loss", color="tab:blue")
     right = left.twinx()

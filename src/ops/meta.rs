@@ -164,3 +164,15 @@ pub fn copy_compute(from: DType, to: DType) -> DType {
         to.compute()
     }
 }
+
+/// Two outputs of the first input's shape: its elements in another order or choice along the
+/// dimension in argument 0, and where they were.
+pub fn values_and_places(call: &Call) -> Result<Specs> {
+    let x = call.tensor(0);
+    crate::base::shape::wrap_dim(call.attrs.int(0), x.ndim())?;
+    let of = |dtype| Spec {
+        shape: x.shape().clone(),
+        dtype,
+    };
+    Ok(smallvec![of(x.dtype()), of(DType::I64)])
+}

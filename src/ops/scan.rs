@@ -169,13 +169,7 @@ pub static EXTREMA: OpDef = OpDef {
     sig: &["(input, dim: int, greatest: bool)"],
     forms: Forms::HIDDEN,
     returns: Returns::Tuple,
-    meta: |call| {
-        let x = call.tensor(0);
-        wrap_dim(call.attrs.int(0), x.ndim())?;
-        let mut specs = spec(x.shape().clone(), x.dtype());
-        specs.extend(spec(x.shape().clone(), DType::I64));
-        Ok(specs)
-    },
+    meta: super::meta::values_and_places,
     kernel: Kernel::Compute(|cx| {
         let x = cx.call.tensor(0);
         let dim = wrap_dim(cx.int(0), x.ndim())?;
