@@ -6,6 +6,7 @@
 //! an in-place call needs no second loop. `x`, `y`, `z` are the inputs, `p` the parameters. Truth
 //! values are `C::ONE` and `C::ZERO`.
 
+use super::cpu::isa::versions;
 use super::cpu::math::{Compute, Float, Integer};
 use crate::base::Scalar;
 
@@ -89,7 +90,8 @@ macro_rules! functors {
     };
     (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] $body:expr) => {
         #[allow(unused_variables, unused_mut, unused_assignments)]
-        fn run<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) {
+        #[inline(always)]
+        fn body<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) {
             let n = out.len();
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
@@ -99,6 +101,9 @@ macro_rules! functors {
                 $( let $arg = $arg[i]; )*
                 out[i] = $body;
             }
+        }
+        versions! {
+            fn run<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) = body;
         }
     };
 }

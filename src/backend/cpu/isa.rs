@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// The instruction sets that loops are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(super) enum Isa {
+pub(in crate::backend) enum Isa {
     /// What every processor of the architecture has.
     Base = 1,
     /// AVX2 and FMA.
@@ -17,16 +17,21 @@ pub(super) enum Isa {
     Avx512 = 3,
 }
 
-/// The best that this processor has.
+/// The best that this processor has, or what the environment variable `RUSTGRAD_ISA` asks for
+/// (`base`, `avx2` or `avx512`) if the processor has it.
 #[inline(always)]
-pub(super) fn isa() -> Isa {
+pub(in crate::backend) fn isa() -> Isa {
     static FOUND: AtomicU8 = AtomicU8::new(0);
     match FOUND.load(Ordering::Relaxed) {
         3 => Isa::Avx512,
         2 => Isa::Avx2,
         1 => Isa::Base,
         _ => {
-            let found = detect();
+            let found = match std::env::var("RUSTGRAD_ISA").as_deref() {
+                Ok("base") => Isa::Base,
+                Ok("avx2") => Isa::Avx2.min(detect()),
+                _ => detect(),
+            };
             FOUND.store(found as u8, Ordering::Relaxed);
             found
         }
@@ -84,4 +89,4 @@ macro_rules! versions {
         }
     )* };
 }
-pub(super) use versions;
+pub(in crate::backend) use versions;

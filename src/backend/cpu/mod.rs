@@ -9,7 +9,7 @@
 //! Outputs do not share elements with inputs, except where a kernel's documentation says so.
 
 mod index;
-mod isa;
+pub(super) mod isa;
 mod lane;
 mod map;
 pub mod math;
