@@ -64,6 +64,21 @@ macro_rules! functors {
                 })* }
             }
 
+            /// About how many nanoseconds an element takes, where memory does not hold it up.
+            pub(crate) fn cost(self) -> f64 {
+                use Functor::*;
+                match self {
+                    Copy | Where | MaskedFill | Neg | Abs | Sign | Square | Cube | Add | Sub | Mul
+                    | Div | MulOrZero | DivOrZero | MulCotangents | Addcmul | Addcdiv | Lerp
+                    | Reciprocal | Sqrt | Relu | LeakyRelu | Threshold | ThresholdBackward
+                    | LeakyReluBackward | SigmoidBackward | TanhBackward | Floor | Ceil | Round
+                    | Trunc | Clamp | ClampMin | ClampMax | ClampBackward | Maximum | Minimum | Eq
+                    | Ne | Lt | Le | Gt | Ge | LogicalNot | LogicalAnd | LogicalOr | LogicalXor
+                    | BitNot | BitAnd | BitOr | BitXor => 0.15,
+                    _ => 1.0,
+                }
+            }
+
             pub(crate) fn blocks(self) -> &'static Blocks {
                 match self { $(
                     Functor::$name => {

@@ -8,12 +8,14 @@
 use super::super::functor::Block;
 use super::super::{Functor, Input, View};
 use super::isa::versions;
+use super::threads::{self, Shared};
 use super::walk::{Cursor, Dense, MOST, Place, Walk, address};
 use crate::base::{DType, Layout, Scalar};
 use crate::with_dtype;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,7 @@ mod tests;
 const BLOCK: usize = 512;
 
 /// A type that functors compute in.
-pub(super) trait ComputeType: Copy + Default + 'static {
+pub(super) trait ComputeType: Copy + Default + Send + Sync + 'static {
     /// The corresponding [`DType`].
     const DTYPE: DType;
     /// The nearest value.
@@ -128,8 +130,8 @@ fn run<C: ComputeType + AllCasts>(f: Functor, params: &[Scalar], out: View, ins:
         )
     };
     let n = out.numel();
-    if n > 0 && !as_they_lie(block, params, &out, n, ins) {
-        by_blocks(block, params, out, n, ins);
+    if n > 0 && !as_they_lie(f, block, params, &out, n, ins) {
+        by_blocks(f, block, params, out, n, ins);
     }
 }
 
@@ -166,10 +168,17 @@ fn span(v: &View) -> (usize, usize) {
 /// Inputs of up to so many elements are copied rather than refused by [`as_they_lie`].
 const FEW: usize = 32;
 
+/// Fewer elements are never shared among threads.
+const FEW_FOR_THREADS: usize = 4096;
+
+/// Elements that threads take are whole cache lines of the smallest type.
+const LINE: usize = 64;
+
 /// The quick way, where every view is dense and of the compute type: one call of the functor's
 /// loop. `false` if that cannot be, and then nothing has been done.
 #[inline]
 fn as_they_lie<C: ComputeType>(
+    f: Functor,
     block: Block<C>,
     params: &[Scalar],
     out: &View,
@@ -214,7 +223,21 @@ fn as_they_lie<C: ComputeType>(
     // SAFETY: NOTE [Views in bounds]: the output is dense; no slice refers to its elements. The
     // functor writes before it reads, and `C` has no invalid bit patterns.
     let result = unsafe { std::slice::from_raw_parts_mut(target, n) };
-    block(result, &slices[..ins.len()], params);
+    let slices = &slices[..ins.len()];
+    if n < FEW_FOR_THREADS {
+        block(result, slices, params);
+        return true;
+    }
+    let result = Shared(result.as_mut_ptr());
+    threads::ranges(n, LINE, f.cost(), |range| {
+        let mut parts: [&[C]; MOST - 1] = [&[]; MOST - 1];
+        for (part, slice) in parts.iter_mut().zip(slices) {
+            *part = &slice[range.clone()];
+        }
+        // SAFETY: the ranges of a region do not meet.
+        let result = unsafe { result.slice(range) };
+        block(result, &parts[..slices.len()], params);
+    });
     true
 }
 
@@ -222,6 +245,7 @@ fn as_they_lie<C: ComputeType>(
 /// block, and so are those that the output overwrites.
 #[inline(never)]
 fn by_blocks<C: ComputeType + AllCasts>(
+    f: Functor,
     block: Block<C>,
     params: &[Scalar],
     out: View,
@@ -247,15 +271,17 @@ fn by_blocks<C: ComputeType + AllCasts>(
         out,
         ins,
     };
+    let cost = f.cost().max(if dense { 0.5 } else { 1.0 });
     if dense {
-        return step.run(n, &mut start.map(Dense));
+        let places = start.map(Dense);
+        return threads::ranges(n, BLOCK, cost, |range| step.run(range, &places));
     }
     let axes = Walk::new(&layouts[..=ins.len()]).axes();
     let mut cursors = [const { Cursor::ONE }; MOST];
     for (v, cursor) in cursors.iter_mut().enumerate().take(ins.len() + 1) {
         *cursor = Cursor::new(&axes, v, start[v]);
     }
-    step.run(n, &mut cursors);
+    threads::ranges(n, BLOCK, cost, |range| step.run(range, &cursors));
 }
 
 /// What the blocks of one call share.
@@ -271,8 +297,11 @@ struct Step<'a, C> {
 const ROW: usize = 64;
 
 impl<C: ComputeType + AllCasts> Step<'_, C> {
-    /// Computes `n` elements. The first place is the output's.
-    fn run<P: Place>(&self, n: usize, [to, from @ ..]: &mut [P; MOST]) {
+    /// Computes a range of the elements. `places` are those of the first element of all; the first
+    /// one is the output's.
+    fn run<P: Place>(&self, range: Range<usize>, places: &[P; MOST]) {
+        let n = range.len();
+        let [mut to, mut from @ ..] = places.each_ref().map(|p| p.skipped(range.start));
         let mut buffers = [const { MaybeUninit::<[C; BLOCK]>::uninit() }; MOST];
         let [out_buffer, in_buffers @ ..] = &mut buffers;
         let in_buffers = in_buffers.each_mut().map(|b| b.as_mut_ptr().cast::<C>());

@@ -22,6 +22,7 @@ mod softmax;
 mod sort;
 #[cfg(test)]
 mod testing;
+pub mod threads;
 mod walk;
 
 use super::{Backend, Combine, Distribution, Functor, Input, Reduction, Scan, View};

@@ -135,9 +135,13 @@ pub(super) trait Place {
     /// Moves along `n` elements, which are there, and calls `f` with the position of the first
     /// element, the stride and the length of each run of them.
     fn take(&mut self, n: usize, f: impl FnMut(usize, usize, usize));
+
+    /// The place `n` elements further on, from the first element of all.
+    fn skipped(&self, n: usize) -> Self;
 }
 
 /// A place among elements that lie one after the other.
+#[derive(Clone, Copy)]
 pub(super) struct Dense(pub(super) usize);
 
 impl Place for Dense {
@@ -156,14 +160,19 @@ impl Place for Dense {
         f(self.0, 1, n);
         self.0 += n;
     }
+
+    fn skipped(&self, n: usize) -> Self {
+        Dense(self.0 + n)
+    }
 }
 
 /// A place among the elements of one view in an order of dimensions that several views share. Each
 /// view's dimensions are merged on their own, so that a view which lies evenly is read in long runs
 /// even if others do not.
+#[derive(Clone)]
 pub(super) struct Cursor {
     /// The outer dimensions: size, stride, and the current index.
-    outer: Vec<[usize; 3]>,
+    outer: SmallVec<[[usize; 3]; 3]>,
     /// The innermost dimension's size, stride, and the current index.
     run: usize,
     stride: usize,
@@ -175,7 +184,7 @@ pub(super) struct Cursor {
 impl Cursor {
     /// One element.
     pub(super) const ONE: Self = Self {
-        outer: Vec::new(),
+        outer: SmallVec::new_const(),
         run: 1,
         stride: 1,
         index: 0,
@@ -184,7 +193,7 @@ impl Cursor {
 
     /// View number `v` of a walk along `axes`, from position `start` on.
     pub(super) fn new(axes: &[Axis], v: usize, start: usize) -> Self {
-        let mut outer = Vec::new();
+        let mut outer = SmallVec::new();
         let [mut run, mut stride] = [1, 1];
         for &(n, ref strides) in axes.iter().filter(|a| a.0 != 1) {
             let s = strides[v];
@@ -240,6 +249,19 @@ impl Place for Cursor {
                 }
             }
         }
+    }
+
+    fn skipped(&self, mut n: usize) -> Self {
+        let mut place = self.clone();
+        place.index = n % self.run;
+        n /= self.run;
+        place.at += place.index * self.stride;
+        for [size, stride, index] in place.outer.iter_mut().rev() {
+            *index = n % *size;
+            n /= *size;
+            place.at += *index * *stride;
+        }
+        place
     }
 }
 

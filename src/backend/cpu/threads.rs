@@ -1,0 +1,337 @@
+//! The threads that share the work of a kernel.
+//!
+//! NOTE [Threads]
+//! A kernel cuts its work into tasks by shape alone, so its results do not depend on who does them.
+//! The calling thread does tasks itself, and helpers take what they can get: a region never waits
+//! for a helper that has not begun. A helper that finds nothing to do spins for a moment, because
+//! the next region is usually near, then sleeps; it is woken only for work that outlasts the waking.
+//! One region has the helpers at a time; what is called beside it, or within it, runs alone.
+//!
+//! NOTE [Fork]
+//! A child process has only the thread that forked. The pool belongs to a process, so a child finds
+//! that it has none and makes its own.
+
+use parking_lot::Mutex;
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// Work of less than so many nanoseconds is not shared.
+const WORTH_SHARING: f64 = 6_000.0;
+
+/// Work of so many nanoseconds is worth waking helpers for.
+const WORTH_WAKING: usize = 150_000;
+
+/// How long a helper spins before it sleeps.
+const SPIN: Duration = Duration::from_micros(200);
+
+/// The least work of a task, in nanoseconds.
+const GRAIN: f64 = 2_000.0;
+
+/// Tasks for each thread: more even out threads that are held up, fewer cost less.
+const TASKS: usize = 8;
+
+/// The most threads that can be asked for.
+const MOST: usize = 256;
+
+/// How many threads share work; 0 until first asked for.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// The pool of this process, never freed; null before its first region.
+static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The address of elements that the tasks of a region write, each its own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<T>(pub(super) *mut T);
+
+// SAFETY: an address alone; what is done with it has a comment of its own.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Some of the elements.
+    ///
+    /// # Safety
+    /// They are there, and nobody else refers to them while the slice lives.
+    pub(super) unsafe fn slice<'a>(self, range: Range<usize>) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+    }
+}
+
+struct Pool {
+    /// The process it belongs to: see NOTE [Fork].
+    process: u32,
+    /// Held by the region that has the helpers.
+    taken: AtomicBool,
+    /// Whether `job` may be entered.
+    open: AtomicBool,
+    /// Helpers within `job`, or about to look whether it is open.
+    inside: AtomicUsize,
+    /// The work of the region.
+    job: UnsafeCell<Job>,
+    /// Helpers that sleep.
+    asleep: AtomicU32,
+    /// The work, in nanoseconds, that sleeping helpers have missed.
+    missed: AtomicUsize,
+    helpers: Mutex<Vec<Thread>>,
+}
+
+/// Tasks, and who takes the next one.
+struct Job {
+    /// Runs a task.
+    run: *const (dyn Fn(usize) + Sync),
+    tasks: usize,
+    /// Helpers beyond this number keep out.
+    helpers: usize,
+    next: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+// SAFETY: `job` is written only by the region that holds `taken`, while it is closed and nobody is
+// inside (see `Region`); `run` may be called from any thread.
+unsafe impl Sync for Pool {}
+// SAFETY: as above.
+unsafe impl Send for Pool {}
+
+/// How many threads share the work of a kernel: what [`set_num_threads`] was given, else the
+/// environment variable `RUSTGRAD_NUM_THREADS`, else as many as this process may use.
+pub fn num_threads() -> usize {
+    match THREADS.load(Ordering::Relaxed) {
+        0 => {
+            let asked = std::env::var("RUSTGRAD_NUM_THREADS").ok();
+            let asked = asked.and_then(|n| n.parse().ok()).filter(|&n| n > 0);
+            let found = || std::thread::available_parallelism().map_or(1, usize::from);
+            let n = asked.unwrap_or_else(found).min(MOST);
+            THREADS.store(n, Ordering::Relaxed);
+            n
+        }
+        n => n,
+    }
+}
+
+/// Sets how many threads share the work of a kernel, 1 to 256. It changes no result.
+pub fn set_num_threads(n: usize) {
+    THREADS.store(n.clamp(1, MOST), Ordering::Relaxed);
+}
+
+/// Runs `f` on parts of `0..n` that start at multiples of `unit`, which together are all of it.
+/// `cost` is about how many nanoseconds each of the `n` takes.
+pub(super) fn ranges(n: usize, unit: usize, cost: f64, f: impl Fn(Range<usize>) + Sync) {
+    let total = n as f64 * cost;
+    let threads = num_threads();
+    if total < WORTH_SHARING || threads == 1 {
+        return f(0..n);
+    }
+    let grain = (n / (threads * TASKS)).max((GRAIN / cost) as usize);
+    let grain = grain.div_ceil(unit).max(1) * unit;
+    let tasks = n.div_ceil(grain);
+    share(tasks, total, &|i| f(i * grain..n.min((i + 1) * grain)));
+}
+
+#[allow(dead_code)]
+/// Runs `f(i)` for each `i` in `0..tasks`, in any order, at the same time where that pays. `cost` is
+/// about how many nanoseconds a task takes.
+pub(super) fn tasks(tasks: usize, cost: f64, f: impl Fn(usize) + Sync) {
+    let total = tasks as f64 * cost;
+    if tasks < 2 || total < WORTH_SHARING || num_threads() == 1 {
+        return (0..tasks).for_each(f);
+    }
+    share(tasks, total, &f);
+}
+
+fn share(tasks: usize, cost: f64, f: &(dyn Fn(usize) + Sync)) {
+    let pool = pool();
+    if tasks < 2 || pool.taken.swap(true, Ordering::Acquire) {
+        return (0..tasks).for_each(f);
+    }
+    let helpers = num_threads() - 1;
+    pool.employ(helpers);
+    // SAFETY: only the lifetime changes. The region closes the job and waits until nobody is
+    // inside before it ends, also when it unwinds, so `f` outlives all calls.
+    let run = unsafe {
+        std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(f)
+    };
+    // SAFETY: this region holds `taken`, the job is closed and nobody is inside.
+    unsafe {
+        *pool.job.get() = Job {
+            run,
+            tasks,
+            helpers,
+            next: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        };
+    }
+    pool.open.store(true, Ordering::SeqCst);
+    let region = Region(pool);
+    if pool.asleep.load(Ordering::Relaxed) > 0 {
+        pool.wake_for(cost, helpers);
+    }
+    // SAFETY: `job` is not written before the region has ended.
+    let job = unsafe { &*pool.job.get() };
+    job.work();
+    region.close();
+    assert!(
+        !job.panicked.load(Ordering::Relaxed),
+        "a helper panicked in a kernel"
+    );
+}
+
+impl Job {
+    fn work(&self) {
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            if i >= self.tasks {
+                return;
+            }
+            // SAFETY: the function outlives the region, in which this is called.
+            unsafe { (*self.run)(i) };
+        }
+    }
+}
+
+/// An open job. It is closed, and left by all helpers, before this is gone.
+struct Region<'a>(&'a Pool);
+
+impl Region<'_> {
+    fn close(&self) {
+        // A helper first says that it is inside and then looks whether the job is open; here the
+        // job is closed first. One of the two sees the other, since both are `SeqCst`.
+        self.0.open.store(false, Ordering::SeqCst);
+        let mut turns = 0u32;
+        while self.0.inside.load(Ordering::SeqCst) != 0 {
+            turns += 1;
+            if turns < 2_000 {
+                std::hint::spin_loop();
+            } else {
+                // The helper may be waiting for this very core.
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+impl Drop for Region<'_> {
+    fn drop(&mut self) {
+        self.close();
+        self.0.taken.store(false, Ordering::Release);
+    }
+}
+
+impl Pool {
+    /// Wakes helpers if so much work, in nanoseconds, has been done without them that waking them
+    /// pays, should more of it follow.
+    fn wake_for(&self, cost: f64, helpers: usize) {
+        let missed = self.missed.load(Ordering::Relaxed) + cost as usize;
+        if missed < WORTH_WAKING {
+            self.missed.store(missed, Ordering::Relaxed);
+            return;
+        }
+        self.missed.store(0, Ordering::Relaxed);
+        self.helpers
+            .lock()
+            .iter()
+            .take(helpers)
+            .for_each(Thread::unpark);
+    }
+
+    /// Sees to it that there are at least `n` helpers; fewer if the system has no more threads.
+    fn employ(&'static self, n: usize) {
+        let mut helpers = self.helpers.lock();
+        while helpers.len() < n {
+            let number = helpers.len();
+            let builder = std::thread::Builder::new().name(format!("rustgrad-{}", number + 1));
+            let Ok(thread) = builder.spawn(move || self.help(number)) else {
+                return;
+            };
+            helpers.push(thread.thread().clone());
+        }
+    }
+
+    /// What helper `number` does all its life.
+    fn help(&self, number: usize) {
+        let mut idle_since = Instant::now();
+        loop {
+            if self.open.load(Ordering::Relaxed) && self.enter(number) {
+                idle_since = Instant::now();
+            }
+            for _ in 0..32 {
+                if self.open.load(Ordering::Relaxed) {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+            if idle_since.elapsed() > SPIN {
+                self.asleep.fetch_add(1, Ordering::Relaxed);
+                std::thread::park();
+                self.asleep.fetch_sub(1, Ordering::Relaxed);
+                idle_since = Instant::now();
+            }
+        }
+    }
+
+    /// Takes part in the job, if it is still open; whether it had tasks left.
+    fn enter(&self, number: usize) -> bool {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        let mut worked = false;
+        if self.open.load(Ordering::SeqCst) {
+            // SAFETY: the job was open after this helper had said that it is inside, so the region
+            // waits for it to leave.
+            let job = unsafe { &*self.job.get() };
+            worked = number < job.helpers && job.next.load(Ordering::Relaxed) < job.tasks;
+            if worked && catch_unwind(AssertUnwindSafe(|| job.work())).is_err() {
+                job.panicked.store(true, Ordering::Relaxed);
+            }
+        }
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+        worked
+    }
+}
+
+/// The pool of this process.
+fn pool() -> &'static Pool {
+    let process = std::process::id();
+    let found = POOL.load(Ordering::Acquire);
+    // SAFETY: pools are never freed.
+    match unsafe { found.as_ref() } {
+        Some(pool) if pool.process == process => pool,
+        _ => make_pool(process, found),
+    }
+}
+
+#[cold]
+fn make_pool(process: u32, found: *mut Pool) -> &'static Pool {
+    let nothing: &'static (dyn Fn(usize) + Sync) = &|_| {};
+    let pool = Box::into_raw(Box::new(Pool {
+        process,
+        taken: AtomicBool::new(false),
+        open: AtomicBool::new(false),
+        inside: AtomicUsize::new(0),
+        job: UnsafeCell::new(Job {
+            run: nothing,
+            tasks: 0,
+            helpers: 0,
+            next: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        }),
+        asleep: AtomicU32::new(0),
+        missed: AtomicUsize::new(0),
+        helpers: Mutex::new(Vec::new()),
+    }));
+    let made = POOL.compare_exchange(found, pool, Ordering::AcqRel, Ordering::Acquire);
+    let pool = match made {
+        Ok(_) => pool,
+        // Another thread was quicker.
+        Err(other) => {
+            // SAFETY: nobody else has seen this pool.
+            drop(unsafe { Box::from_raw(pool) });
+            other
+        }
+    };
+    // SAFETY: pools are never freed.
+    unsafe { &*pool }
+}
