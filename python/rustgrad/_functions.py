@@ -326,18 +326,23 @@ def are_deterministic_algorithms_enabled() -> bool:
 
 
 def get_num_threads() -> int:
-    """How many threads compute: one."""
-    return 1
+    """How many threads share the work of an op.
+
+    At first as many as the process may use, or what the environment variable
+    ``RUSTGRAD_NUM_THREADS`` says.
+    """
+    return _C.get_num_threads()
 
 
 def set_num_threads(threads: int) -> None:
-    """Accepted: one thread computes, and results do not depend on it.
+    """Sets how many threads share the work of an op; results do not depend on it.
 
     Raises:
         RuntimeError: the number is not positive.
     """
     if threads <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
+    _C.set_num_threads(threads)
 
 
 def get_float32_matmul_precision() -> str:

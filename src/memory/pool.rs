@@ -1,22 +1,32 @@
 //! Buffers of bytes, kept for reuse after they are freed.
 //!
 //! A fresh page costs more than the arithmetic done on it (about 1.6 us for 4 KiB), so freed
-//! buffers wait in size classes for the next request of their class, up to [`CAP`] bytes in all.
+//! buffers wait in size classes for the next request of their class. What waits never makes the
+//! whole exceed the most that was ever in use by more than [`SLACK`]: before the system is asked
+//! for more, buffers of other sizes go back to it.
 
+use super::storage::{system_alloc, system_free};
 use parking_lot::Mutex;
 use std::alloc::Layout;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Every buffer starts on a cache line.
 pub const ALIGN: usize = 64;
-/// The most bytes that wait for reuse; beyond it, freed buffers go back to the system.
-pub const CAP: usize = 2 << 30;
 
+/// Buffers from this size on start on a huge page.
+pub const HUGE: usize = 2 << 20;
+
+/// By how many bytes buffers that wait may exceed the most that was in use.
+pub const SLACK: usize = 32 << 20;
+
+/// Four classes to each power of two from [`ALIGN`] on.
 const CLASSES: usize = 4 * 48;
 
 static FREE: [Mutex<Vec<usize>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static CACHED: AtomicUsize = AtomicUsize::new(0);
+/// The most bytes in use at once, ever and since it was last reset.
+static PEAKS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// The size class that holds `bytes`, and the size of its buffers: four classes to each power of
 /// two, so at most a quarter of a buffer is idle.
@@ -26,6 +36,12 @@ fn class(bytes: usize) -> (usize, usize) {
     let quarter = (1usize << log) / 4;
     let k = (bytes - (1 << log)).div_ceil(quarter);
     ((log - 6) * 4 + k, (1 << log) + k * quarter)
+}
+
+/// The size of a class's buffers.
+fn size_of_class(class: usize) -> usize {
+    let whole = ALIGN << (class / 4);
+    whole + class % 4 * (whole / 4)
 }
 
 /// The address of a buffer of at least `bytes` bytes. Its contents are arbitrary but initialised
@@ -40,36 +56,54 @@ pub(super) fn acquire(bytes: usize) -> Option<usize> {
             CACHED.fetch_sub(size, Ordering::Relaxed);
             address
         }
-        None => super::storage::system_alloc(layout(size)).or_else(|| {
-            empty_cache();
-            super::storage::system_alloc(layout(size))
-        })?,
+        None => fresh(size)?,
     };
-    LIVE.fetch_add(size, Ordering::Relaxed);
+    let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
+    for peak in &PEAKS {
+        if live > peak.load(Ordering::Relaxed) {
+            peak.fetch_max(live, Ordering::Relaxed);
+        }
+    }
     Some(address)
+}
+
+/// A buffer from the system.
+#[cold]
+fn fresh(size: usize) -> Option<usize> {
+    let live = live_bytes() + size;
+    let most = live.max(PEAKS[0].load(Ordering::Relaxed)) + SLACK;
+    trim(most.saturating_sub(live));
+    system_alloc(layout(size)).or_else(|| {
+        empty_cache();
+        system_alloc(layout(size))
+    })
 }
 
 /// Takes back a buffer from [`acquire`] of the same `bytes`.
 pub(super) fn release(address: usize, bytes: usize) {
     let (class, size) = class(bytes);
     LIVE.fetch_sub(size, Ordering::Relaxed);
-    if CACHED.fetch_add(size, Ordering::Relaxed) + size <= CAP {
-        FREE[class].lock().push(address);
-    } else {
-        CACHED.fetch_sub(size, Ordering::Relaxed);
-        super::storage::system_free(address, layout(size));
+    CACHED.fetch_add(size, Ordering::Relaxed);
+    FREE[class].lock().push(address);
+}
+
+/// Gives waiting buffers back to the system, the largest first, until no more than `bytes` wait.
+pub fn trim(bytes: usize) {
+    for class in (0..CLASSES).rev() {
+        while CACHED.load(Ordering::Relaxed) > bytes {
+            let Some(address) = FREE[class].lock().pop() else {
+                break;
+            };
+            let size = size_of_class(class);
+            CACHED.fetch_sub(size, Ordering::Relaxed);
+            system_free(address, layout(size));
+        }
     }
 }
 
 /// Gives every waiting buffer back to the system.
 pub fn empty_cache() {
-    for (class, list) in FREE.iter().enumerate() {
-        let size = (1usize << (class / 4 + 6)) + (class % 4) * ((1usize << (class / 4 + 6)) / 4);
-        for address in std::mem::take(&mut *list.lock()) {
-            CACHED.fetch_sub(size, Ordering::Relaxed);
-            super::storage::system_free(address, layout(size));
-        }
-    }
+    trim(0);
 }
 
 /// Bytes in buffers that are in use.
@@ -82,8 +116,19 @@ pub fn cached_bytes() -> usize {
     CACHED.load(Ordering::Relaxed)
 }
 
+/// The most bytes in use at once since the start or [`reset_peak`].
+pub fn peak_bytes() -> usize {
+    PEAKS[1].load(Ordering::Relaxed)
+}
+
+/// Lets [`peak_bytes`] start from what is in use now.
+pub fn reset_peak() {
+    PEAKS[1].store(live_bytes(), Ordering::Relaxed);
+}
+
 fn layout(size: usize) -> Layout {
-    Layout::from_size_align(size, ALIGN).expect("a tensor of more bytes than the address space")
+    let align = if size < HUGE { ALIGN } else { HUGE };
+    Layout::from_size_align(size, align).expect("a tensor of more bytes than the address space")
 }
 
 #[cfg(test)]
@@ -99,6 +144,7 @@ mod tests {
                 "{bytes} {size}"
             );
             assert_eq!(class(size), (c, size), "a class is its own class");
+            assert_eq!(size_of_class(c), size);
         }
     }
 }

@@ -246,13 +246,52 @@ pub fn write_scalar(storage: &Storage, dtype: DType, i: usize, value: crate::bas
     }
 }
 
+/// Memory from the system, if there is any left.
 pub(super) fn system_alloc(layout: Layout) -> Option<usize> {
+    #[cfg(target_os = "linux")]
+    if layout.align() == pool::HUGE {
+        return map_pages(layout.size());
+    }
     // SAFETY: every size class is at least `pool::ALIGN` bytes, so the size is not zero.
     let p = unsafe { std::alloc::alloc(layout) };
     (!p.is_null()).then_some(p as usize)
 }
 
 pub(super) fn system_free(address: usize, layout: Layout) {
+    #[cfg(target_os = "linux")]
+    if layout.align() == pool::HUGE {
+        // SAFETY: the pool passes addresses from `map_pages` with their sizes.
+        unsafe { libc::munmap(address as *mut libc::c_void, layout.size()) };
+        return;
+    }
     // SAFETY: the pool passes addresses from `system_alloc` with the layout of their class.
     unsafe { std::alloc::dealloc(address as *mut u8, layout) }
+}
+
+/// Pages that start on a huge page, and are huge pages if the system has some: one fault where
+/// there would be 512, and none of it is kept when they are given back.
+#[cfg(target_os = "linux")]
+fn map_pages(size: usize) -> Option<usize> {
+    let room = size.checked_add(pool::HUGE)?;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at an address of the system's choice.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), room, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return None;
+    }
+    let address = (start as usize).next_multiple_of(pool::HUGE);
+    let before = address - start as usize;
+    for (from, bytes) in [
+        (start as usize, before),
+        (address + size, pool::HUGE - before),
+    ] {
+        if bytes > 0 {
+            // SAFETY: a part of the new mapping, in whole pages, that nobody knows.
+            unsafe { libc::munmap(from as *mut libc::c_void, bytes) };
+        }
+    }
+    // SAFETY: what is left of the new mapping. Without huge pages all works the same.
+    unsafe { libc::madvise(address as *mut libc::c_void, size, libc::MADV_HUGEPAGE) };
+    Some(address)
 }

@@ -12,7 +12,7 @@
 //! passes on from operands to results, and a gradient that carries it gets a history that raises:
 //! the gradient itself is right, its derivative would not be.
 
-use super::def::{Call, Choice, Kernel, KernelCx, OpDef, Spec};
+use super::def::{Call, Choice, Cost, Kernel, KernelCx, OpDef, Spec};
 use super::{copy, meta, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, Device, Error, Layout, Result};
@@ -32,6 +32,40 @@ static FORWARD: OnceLock<Forward> = OnceLock::new();
 /// Registers how tangents are pushed forward.
 pub fn register_forward(forward: Forward) {
     let _ = FORWARD.set(forward);
+}
+
+/// Runs a kernel while other threads of the host language may run.
+type Unlock = fn(&mut (dyn FnMut() + Send));
+static UNLOCK: OnceLock<Unlock> = OnceLock::new();
+
+/// Registers how the host language's lock is given up for a while.
+pub fn register_unlock(unlock: Unlock) {
+    let _ = UNLOCK.set(unlock);
+}
+
+/// Work on fewer elements is done before giving up a lock and taking it back would pay.
+const LONG: usize = 1 << 16;
+
+/// As [`LONG`], for ops that do much with each element.
+const LONG_HEAVY: usize = 1 << 12;
+
+/// Runs a call's kernel, which knows nothing of the host language, without the host's lock if it
+/// takes long.
+#[inline]
+fn compute<T: Send>(call: &Call, outs: &[Tensor], kernel: impl FnOnce() -> T + Send) -> T {
+    let elements = || -> usize { outs.iter().chain(call.tensors()).map(Tensor::numel).sum() };
+    let least = match call.op.cost {
+        Cost::Cheap => LONG,
+        Cost::Heavy => LONG_HEAVY,
+    };
+    match UNLOCK.get() {
+        Some(unlock) if elements() >= least => {
+            let (mut kernel, mut result) = (Some(kernel), None);
+            unlock(&mut || result = kernel.take().map(|kernel| kernel()));
+            result.expect("the host runs the kernel once")
+        }
+        _ => kernel(),
+    }
 }
 
 /// Runs an op by its first signature.
@@ -182,11 +216,12 @@ fn execute(call: &Call) -> Result<Outputs> {
                 .map(|s| Tensor::empty(s.shape, s.dtype, device))
                 .collect::<Result<Outputs>>()?;
             if device != Device::Meta {
-                f(&KernelCx {
+                let cx = KernelCx {
                     call,
                     outs: &outs,
                     backend: backend::of(device)?,
-                })?;
+                };
+                compute(call, &outs, || f(&cx))?;
             }
             Ok(outs)
         }
@@ -200,11 +235,12 @@ fn execute(call: &Call) -> Result<Outputs> {
                 let backend = backend::of(device)?;
                 copy::move_elements(backend, out.as_view(), x.as_view());
                 let outs = std::slice::from_ref(&out);
-                f(&KernelCx {
+                let cx = KernelCx {
                     call,
                     outs,
                     backend,
-                })?;
+                };
+                compute(call, outs, || f(&cx))?;
             }
             Ok(smallvec![out])
         }
@@ -256,13 +292,15 @@ fn map_into(call: &Call, choice: &Choice, out: &Tensor) -> Result<()> {
         });
     }
     let backend = backend::of(out.device())?;
-    backend.map(
-        choice.f,
-        &choice.params,
-        choice.compute,
-        out.as_view(),
-        &ins,
-    );
+    compute(call, std::slice::from_ref(out), || {
+        backend.map(
+            choice.f,
+            &choice.params,
+            choice.compute,
+            out.as_view(),
+            &ins,
+        );
+    });
     Ok(())
 }
 

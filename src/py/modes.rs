@@ -1,5 +1,6 @@
 //! The thread's modes, as Python's context managers set them.
 
+use crate::backend::cpu::threads;
 use crate::memory::pool;
 use crate::tape::{self, mode, provenance};
 use crate::tensor::format::{self, PrintOptions};
@@ -41,6 +42,30 @@ fn live_nodes() -> usize {
 #[pyfunction]
 fn live_bytes() -> usize {
     pool::live_bytes()
+}
+
+/// The most bytes that tensors held at once since the start or the last reset.
+#[pyfunction]
+fn peak_bytes() -> usize {
+    pool::peak_bytes()
+}
+
+/// Lets `peak_bytes` start from what is held now.
+#[pyfunction]
+fn reset_peak() {
+    pool::reset_peak();
+}
+
+/// How many threads share the work of an op.
+#[pyfunction]
+fn get_num_threads() -> usize {
+    threads::num_threads()
+}
+
+/// Sets how many threads share the work of an op.
+#[pyfunction]
+fn set_num_threads(threads: usize) {
+    threads::set_num_threads(threads);
 }
 
 /// Bytes in freed buffers that wait for reuse.
@@ -97,5 +122,9 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(live_nodes, m)?)?;
     m.add_function(wrap_pyfunction!(live_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(cached_bytes, m)?)?;
+    m.add_function(wrap_pyfunction!(peak_bytes, m)?)?;
+    m.add_function(wrap_pyfunction!(reset_peak, m)?)?;
+    m.add_function(wrap_pyfunction!(get_num_threads, m)?)?;
+    m.add_function(wrap_pyfunction!(set_num_threads, m)?)?;
     m.add_function(wrap_pyfunction!(empty_cache, m)?)
 }

@@ -356,6 +356,11 @@ fn op_meta<'py>(
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    dispatch::register_unlock(|kernel| {
+        if Python::try_attach(|py| py.detach(&mut *kernel)).is_none() {
+            kernel();
+        }
+    });
     let py = m.py();
     m.add_class::<PyOp>()?;
     m.add_function(wrap_pyfunction!(op_table, m)?)?;

@@ -1,12 +1,15 @@
 //! Matrix products.
 
-use super::super::View;
+use super::super::{Functor, Input, View};
 use super::isa::versions;
-use super::lane::{Acc, Lane, select, sum_with};
-use super::map::store;
+use super::lane::{Acc, select, sum_with};
+use super::map::{map, store};
 use super::math::Compute;
+use super::threads::{self, Shared};
+use super::transpose::{Word, transpose};
 use super::walk::{Walk, address};
-use crate::base::{DType, Layout};
+use crate::base::{DType, Device, Layout};
+use crate::memory::Storage;
 
 #[cfg(test)]
 mod tests;
@@ -15,8 +18,18 @@ mod tests;
 const TINY: usize = 4;
 
 /// Up to so many rows are multiplied into a result that lies in columns, if the second matrix does
-/// too: packing that matrix the other way round would take longer than all the rest.
-const NARROW: usize = 16;
+/// too: copying that matrix in rows would take longer than copying the result.
+const NARROW: usize = 96;
+
+/// A second matrix of up to so many elements is packed as it lies.
+const PACKED_AS_IS: usize = 128 * 128;
+
+/// From so many rows and columns of a result on, the first matrix is packed for so many tiles that
+/// it is better copied in rows, if it lies in columns.
+const PACKED_OFTEN: usize = 768;
+
+/// Terms of a sum that are added up in one piece when there are few results.
+const DEPTH: usize = 1024;
 
 /// Results of a matrix-vector product that are computed together when the matrix lies in columns.
 const TILE: usize = 512;
@@ -77,6 +90,14 @@ impl<C: Copy> Matrix<C> {
         }
     }
 
+    /// The matrix from an element on.
+    fn from(self, i: usize, j: usize) -> Self {
+        Self {
+            at: self.at(i, j),
+            ..self
+        }
+    }
+
     /// The address of an element.
     #[inline(always)]
     fn at(self, i: usize, j: usize) -> *mut C {
@@ -84,21 +105,31 @@ impl<C: Copy> Matrix<C> {
     }
 }
 
+// SAFETY: addresses alone; what is done with them has comments of its own.
+unsafe impl<C: Send> Send for Matrix<C> {}
+// SAFETY: as above.
+unsafe impl<C: Sync> Sync for Matrix<C> {}
+
 /// Types with a product of matrices in memory.
-trait Product: Acc {
+trait Product: Acc + Word {
     /// `c = a b` for `m * k` and `k * n` elements, none of the sizes 0.
     ///
     /// # Safety
     /// The matrices lie in memory that may be read, and `c` written; `c` shares nothing with `a`
     /// and `b`.
     unsafe fn product(sizes: [usize; 3], c: Matrix<Self>, a: Matrix<Self>, b: Matrix<Self>);
+
+    /// About how many nanoseconds a product takes.
+    fn cost([m, n, k]: [usize; 3]) -> f64 {
+        (m * n * k) as f64 * 0.02 * (size_of::<Self>() as f64 / 4.0)
+    }
 }
 
 macro_rules! float_product {
     ($t:ty) => {
         impl Product for $t {
             unsafe fn product(
-                [m, n, k]: [usize; 3],
+                sizes @ [m, n, k]: [usize; 3],
                 c: Matrix<Self>,
                 a: Matrix<Self>,
                 b: Matrix<Self>,
@@ -106,36 +137,16 @@ macro_rules! float_product {
                 // SAFETY: the caller's promise, passed on in each branch.
                 unsafe {
                     if m.max(n).max(k) <= TINY {
-                        return tiny([m, n, k], c, a, b);
+                        tiny(sizes, c, a, b);
+                    } else if n == 1 {
+                        matrix_vector(m, k, c, a, b);
+                    } else if m == 1 {
+                        matrix_vector(n, k, c.transposed(), b.transposed(), a.transposed());
+                    } else if c.columns == 1 {
+                        large(sizes, c, a, b);
+                    } else {
+                        large([n, m, k], c.transposed(), b.transposed(), a.transposed());
                     }
-                    if n == 1 {
-                        return matrix_vector(m, k, c, a, b);
-                    }
-                    if m == 1 {
-                        let [c, a, b] = [c.transposed(), a.transposed(), b.transposed()];
-                        return matrix_vector(n, k, c, b, a);
-                    }
-                    if m <= NARROW
-                        && n >= 4 * NARROW
-                        && b.rows == 1
-                        && b.columns > 1
-                        && c.columns == 1
-                    {
-                        let mut turned = vec![0.0; m * n];
-                        let to = Matrix {
-                            at: turned.as_mut_ptr(),
-                            rows: 1,
-                            columns: m,
-                        };
-                        large([m, n, k], to, a, b);
-                        for (j, column) in turned.chunks_exact(m).enumerate() {
-                            for (i, &x) in column.iter().enumerate() {
-                                *c.at(i, j) = x;
-                            }
-                        }
-                        return;
-                    }
-                    large([m, n, k], c, a, b);
                 }
             }
         }
@@ -150,25 +161,133 @@ impl Product for i64 {
             // SAFETY: the caller's promise.
             return unsafe { matrix_vector(m, k, c, a, b) };
         }
-        for i in 0..m {
-            let c = Matrix {
-                at: c.at(i, 0),
-                ..c
-            };
-            let a = Matrix {
-                at: a.at(i, 0),
-                ..a
-            };
+        threads::tasks(m, (n * k) as f64, |i| {
+            let [c, a] = [c, a].map(|x| x.from(i, 0));
             let [c, a, b] = [c.transposed(), b.transposed(), a.transposed()];
-            // SAFETY: the caller's promise: a row of the product is the other matrix, transposed, times a row.
+            // SAFETY: the caller's promise: a row of the product is the other matrix, transposed,
+            // times a row.
             unsafe { matrix_vector(n, k, c, a, b) };
+        });
+    }
+}
+
+/// A product whose result lies in rows, if it lies one way or the other.
+///
+/// Its tiles, and their order of summation, depend on the sizes alone: see NOTE [Threads]. The
+/// packing of the inner kernel wants the second matrix in rows too, and is slow otherwise, above
+/// all where columns are at a distance of a power of two; the first may lie either way.
+///
+/// # Safety
+/// As [`Product::product`].
+unsafe fn large<C: Product>(
+    sizes @ [m, n, k]: [usize; 3],
+    c: Matrix<C>,
+    a: Matrix<C>,
+    b: Matrix<C>,
+) {
+    let in_columns = b.rows == 1 && b.columns > 1 && n * k > PACKED_AS_IS;
+    // SAFETY: the caller's promise; the copies are as large as they must be.
+    unsafe {
+        if in_columns && m <= NARROW && c.columns == 1 {
+            // The result in columns, which takes `b` as it lies, and then a copy of it in rows.
+            if let Some(copy) = scratch::<C>(m * n) {
+                let columns = Matrix {
+                    at: copy.as_ptr().cast(),
+                    rows: 1,
+                    columns: m,
+                };
+                tiles(sizes, columns, a, b);
+                return transpose([n, m], columns.at, m, c.at, c.rows);
+            }
+        } else if in_columns && let Some(copy) = scratch::<C>(k * n) {
+            let rows = Matrix {
+                at: copy.as_ptr().cast(),
+                rows: n,
+                columns: 1,
+            };
+            transpose([n, k], b.at, b.columns, rows.at, n);
+            return large(sizes, c, a, rows);
+        } else if a.rows == 1
+            && a.columns > 1
+            && m.min(n) >= PACKED_OFTEN
+            && let Some(copy) = scratch::<C>(m * k)
+        {
+            let rows = Matrix {
+                at: copy.as_ptr().cast(),
+                rows: k,
+                columns: 1,
+            };
+            transpose([k, m], a.at, a.columns, rows.at, k);
+            return tiles(sizes, c, rows, b);
+        }
+        tiles(sizes, c, a, b);
+    }
+}
+
+/// A buffer for so many elements, if there is memory for it.
+fn scratch<C>(n: usize) -> Option<Storage> {
+    Storage::new(n * size_of::<C>(), Device::Cpu).ok()
+}
+
+/// # Safety
+/// As [`Product::product`].
+unsafe fn tiles<C: Product>(
+    sizes @ [m, n, k]: [usize; 3],
+    c: Matrix<C>,
+    a: Matrix<C>,
+    b: Matrix<C>,
+) {
+    let edge = match m.max(n) {
+        0..=128 => 64,
+        129..=512 => 128,
+        _ => 256,
+    };
+    let (down, across) = (m.div_ceil(edge), n.div_ceil(edge));
+    let cost = C::cost([m.min(edge), n.min(edge), k]);
+    let part = |i: usize, c: Matrix<C>, a: Matrix<C>, b: Matrix<C>, k: usize| {
+        let (i, j) = (i / across * edge, i % across * edge);
+        let sizes = [edge.min(m - i), edge.min(n - j), k];
+        // SAFETY: the caller's promise, for a tile of the result.
+        unsafe { inner(sizes, c.from(i, j), a.from(i, 0), b.from(0, j)) };
+    };
+    let depth = k.div_ceil(DEPTH);
+    if down * across > 2 || depth < 4 {
+        return threads::tasks(down * across, cost, |i| part(i, c, a, b, k));
+    }
+    // Few results of long sums: the parts of the sums are the tasks.
+    let Some(sums) = scratch::<C>(depth * m * n) else {
+        // SAFETY: the caller's promise.
+        return unsafe { inner(sizes, c, a, b) };
+    };
+    let sums = Shared(sums.as_ptr().cast::<C>());
+    let partial = |l: usize| Matrix {
+        at: sums.at(l * m * n),
+        rows: n,
+        columns: 1,
+    };
+    let tasks = depth * down * across;
+    threads::tasks(tasks, cost / depth as f64, |task| {
+        let (l, i) = (task / (down * across), task % (down * across));
+        let first = l * DEPTH;
+        let (a, b) = (a.from(0, first), b.from(first, 0));
+        part(i, partial(l), a, b, DEPTH.min(k - first));
+    });
+    for i in 0..m {
+        for j in 0..n {
+            let mut sum = C::ZERO;
+            for l in 0..depth {
+                // SAFETY: the tasks have written these.
+                sum = sum.add(unsafe { *partial(l).at(i, j) });
+            }
+            // SAFETY: the caller's promise.
+            unsafe { *c.at(i, j) = sum };
         }
     }
 }
 
 /// # Safety
 /// As [`Product::product`].
-unsafe fn large<C: Acc>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b: Matrix<C>) {
+unsafe fn inner<C: Acc>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b: Matrix<C>) {
     // SAFETY: the caller's promise; strides fit in `isize` because the storage does.
     unsafe {
         gemm::gemm(
@@ -315,15 +434,6 @@ fn sizes(a: &View, b: &View) -> ([usize; 3], usize) {
     ([a[lead], b[lead + 1], a[lead + 1]], lead)
 }
 
-/// Calls `f` with the positions of the matrices of each batch.
-fn batches(out: &View, a: &View, b: &View, lead: usize, mut f: impl FnMut(usize, usize, usize)) {
-    if lead == 0 {
-        return f(out.layout.offset, a.layout.offset, b.layout.offset);
-    }
-    let batch = |v: &View| select(v.layout, |d| d < lead);
-    Walk::new(&[&batch(out), &batch(a), &batch(b)]).elements(|at| f(at[0], at[1], at[2]));
-}
-
 /// Products of elements as they lie.
 fn direct<C: Product>(out: View, a: View, b: View) {
     let (sizes, lead) = sizes(&a, &b);
@@ -335,61 +445,93 @@ fn direct<C: Product>(out: View, a: View, b: View) {
         rows: v.layout.strides[lead],
         columns: v.layout.strides[lead + 1],
     };
-    batches(&out, &a, &b, lead, |c_at, a_at, b_at| {
-        let [c, a, b] = [matrix(&out, c_at), matrix(&a, a_at), matrix(&b, b_at)];
+    let product = |at: &[usize]| {
+        let [c, a, b] = [matrix(&out, at[0]), matrix(&a, at[1]), matrix(&b, at[2])];
         // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
         unsafe { C::product(sizes, c, a, b) };
+    };
+    if lead == 0 {
+        return product(&[&out, &a, &b].map(|v| v.layout.offset));
+    }
+    let batch = |v: &View| select(v.layout, |d| d < lead);
+    let walk = Walk::new(&[&batch(&out), &batch(&a), &batch(&b)]);
+    let mut places = Vec::new();
+    walk.elements(|at| places.push(at));
+    threads::ranges(places.len(), 1, C::cost(sizes) + 50.0, |range| {
+        places[range].iter().for_each(|at| product(at));
     });
 }
 
 /// Products of copies in the compute type `C`.
 fn converted<C: Product>(out: View, a: View, b: View) {
-    let (sizes, lead) = sizes(&a, &b);
-    let [m, n, k] = sizes;
-    if k == 0 {
-        return zero(out);
-    }
-    // Copies keep the order in memory, which is quicker to read, if the product takes either.
-    let turned = [&out, &a, &b].map(|v| {
-        let strides = &v.layout.strides;
-        C::DTYPE.is_float() && strides[lead] < strides[lead + 1]
-    });
-    let lane = |v: &View, turned: bool| {
-        let (first, second) = if turned { (1, 0) } else { (0, 1) };
-        Lane::new(v.layout, [lead + first, lead + second].into_iter())
+    let copies = [&out, &a, &b].map(|v| Copied::new::<C>(v.layout));
+    let [Some(c), Some(x), Some(y)] = &copies else {
+        panic!(
+            "not enough memory for copies of the matrices in {}",
+            C::DTYPE
+        )
     };
-    let lanes = [
-        lane(&out, turned[0]),
-        lane(&a, turned[1]),
-        lane(&b, turned[2]),
-    ];
-    let mut copies = [Vec::<C>::new(), Vec::new()];
-    let mut copied = [usize::MAX; 2];
-    let mut result = vec![C::ZERO; m * n];
-    batches(&out, &a, &b, lead, |c_at, a_at, b_at| {
-        for (i, (view, at)) in [(&a, a_at), (&b, b_at)].into_iter().enumerate() {
-            if copied[i] != at {
-                // SAFETY: NOTE [Views in bounds].
-                unsafe { lanes[i + 1].copy(view, at, &mut copies[i]) };
-                copied[i] = at;
+    let dtype = C::DTYPE;
+    let move_to = |to: View, from: View| map(Functor::Copy, &[], dtype, to, &[Input::View(from)]);
+    for (copy, from) in [(x, &a), (y, &b)] {
+        let layout = &held_once(from.layout);
+        let once = &held_once(&copy.layout);
+        move_to(copy.view(dtype, once), View { layout, ..*from });
+    }
+    let [c_view, x_view, y_view] = [c, x, y].map(|copy| copy.view(dtype, &copy.layout));
+    direct::<C>(c_view, x_view, y_view);
+    move_to(out, c_view);
+}
+
+/// Memory for a copy, and how the elements lie there.
+struct Copied {
+    storage: Storage,
+    layout: Layout,
+}
+
+impl Copied {
+    /// For the elements of a layout, in the same order in memory, which is quicker to read; those
+    /// that a broadcast repeats have one place. `None` without memory for it.
+    fn new<C: Acc>(layout: &Layout) -> Option<Self> {
+        let mut order: Vec<usize> = (0..layout.ndim()).collect();
+        let lead = layout.ndim() - 2;
+        let strides = &layout.strides;
+        if C::DTYPE.is_float() && strides[lead] < strides[lead + 1] {
+            order.swap(lead, lead + 1);
+        }
+        let mut copied = layout.clone();
+        copied.offset = 0;
+        let mut step = 1;
+        for &d in order.iter().rev() {
+            if strides[d] != 0 {
+                copied.strides[d] = step;
+                step *= layout.shape[d];
             }
         }
-        let matrix = |at: *mut C, rows: usize, columns: usize, turned: bool| Matrix {
-            at,
-            rows: if turned { 1 } else { columns },
-            columns: if turned { rows } else { 1 },
-        };
-        let [a, b] = &mut copies;
-        let [c, a, b] = [
-            matrix(result.as_mut_ptr(), m, n, turned[0]),
-            matrix(a.as_mut_ptr(), m, k, turned[1]),
-            matrix(b.as_mut_ptr(), k, n, turned[2]),
-        ];
-        // SAFETY: the copies hold `m * k` and `k * n` elements, the result `m * n`.
-        unsafe { C::product(sizes, c, a, b) };
-        // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
-        unsafe { lanes[0].write(&out, c_at, &result) };
-    });
+        Some(Self {
+            storage: scratch::<C>(step)?,
+            layout: copied,
+        })
+    }
+
+    fn view<'a>(&'a self, dtype: DType, layout: &'a Layout) -> View<'a> {
+        View {
+            storage: &self.storage,
+            layout,
+            dtype,
+        }
+    }
+}
+
+/// A layout without the repetitions of a broadcast.
+fn held_once(layout: &Layout) -> Layout {
+    let mut once = layout.clone();
+    for (n, s) in once.shape.iter_mut().zip(layout.strides.iter()) {
+        if *s == 0 {
+            *n = 1;
+        }
+    }
+    once
 }
 
 fn zero(out: View) {

@@ -23,6 +23,7 @@ mod sort;
 #[cfg(test)]
 mod testing;
 pub mod threads;
+mod transpose;
 mod walk;
 
 use super::{Backend, Combine, Distribution, Functor, Input, Reduction, Scan, View};

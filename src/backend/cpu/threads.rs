@@ -44,8 +44,14 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The address of elements that the tasks of a region write, each its own.
-#[derive(Clone, Copy)]
 pub(super) struct Shared<T>(pub(super) *mut T);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
 
 // SAFETY: an address alone; what is done with it has a comment of its own.
 unsafe impl<T: Send> Send for Shared<T> {}
@@ -53,6 +59,12 @@ unsafe impl<T: Send> Send for Shared<T> {}
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    /// The address of an element.
+    #[inline(always)]
+    pub(super) fn at(self, i: usize) -> *mut T {
+        self.0.wrapping_add(i)
+    }
+
     /// Some of the elements.
     ///
     /// # Safety
@@ -133,7 +145,6 @@ pub(super) fn ranges(n: usize, unit: usize, cost: f64, f: impl Fn(Range<usize>) 
     share(tasks, total, &|i| f(i * grain..n.min((i + 1) * grain)));
 }
 
-#[allow(dead_code)]
 /// Runs `f(i)` for each `i` in `0..tasks`, in any order, at the same time where that pays. `cost` is
 /// about how many nanoseconds a task takes.
 pub(super) fn tasks(tasks: usize, cost: f64, f: impl Fn(usize) + Sync) {
