@@ -1,141 +1,263 @@
-"""Small-tensor costs, side by side with PyTorch where it is installed.
+"""Time and memory of typical programs, side by side with PyTorch where it is installed.
 
-Each workload is timed for both engines in turn, several times over, in one process with one thread;
-the table shows the median time of each and the median of the ratios. Import times and sizes are
-taken in fresh processes. Writes a JSON file beside the table.
+Every workload runs in processes of its own, one for each engine, which take turns: so both see the
+same moods of the machine, and neither one's threads or memory disturb the other. The table shows
+medians, the median of the ratios, and the peak of memory beyond what the imported engine takes.
 
-    python benches/python/vs_torch.py [--smoke] [--json out/vs_torch.json]
+    python benches/python/vs_torch.py [--threads 2] [--busy] [--only REGEX] [--smoke]
+                                      [--json FILE] [--markdown FILE]
 """
 
 import argparse
+import contextlib
+import importlib
 import importlib.util
 import json
+import math
 import os
+import re
 import statistics
 import subprocess
 import sys
-import timeit
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from workloads import WORKLOADS
+
+ENGINES = ("rustgrad", "torch")
+
+# Seconds for the other engine's threads to go to sleep: those of OpenMP spin for about 0.01.
+PAUSE = 0.03
 
 
-STATEMENTS = {
-    # name: (statement, how many ops it stands for)
-    "x * y": ("x * y", 1),
-    "x * y, recorded": ("w * y", 1),
-    "the same, one in a function": ("product()", 1),
-    "x * 2.5": ("x * 2.5", 1),
-    "x.exp()": ("x.exp()", 1),
-    "x.sum()": ("x.sum()", 1),
-    "x[1]": ("x[1]", 1),
-    "100 ops, forward and backward (per op)": ("chain()", 100),
-    "training step, 64-32-10, Adam": ("train()", 1),
-}
+def status(key: str) -> float:
+    """A figure of this process in MB (Linux; 0 elsewhere)."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
-def namespace(lib) -> dict[str, object]:
-    """What the statements see."""
-    x = lib.tensor([1.0, 2.0, 3.0, 4.0])
-    y = lib.tensor([0.5, 1.0, 1.5, 2.0])
-    w = lib.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
-    scale = lib.tensor([1.01, 0.99, 1.02, 0.98])
+def serve(engine: str, threads: int) -> None:
+    """The side of the engine: answers requests from standard input, one JSON object a line."""
+    start, before = time.perf_counter(), status("VmRSS")
+    lib = importlib.import_module(engine)
+    imported = {"seconds": time.perf_counter() - start, "megabytes": status("VmRSS") - before}
+    lib.set_num_threads(threads)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
+    before = status("VmRSS")
+    run = None
 
-    def product():
-        return w * y
+    def answer(make: str | None = None, seconds: float | None = None) -> dict:
+        """Prepares a workload, or times the last one for about so many seconds."""
+        nonlocal run
+        if make is not None:
+            run = None
+            run = WORKLOADS[make].make(lib)
+            run()
+            return {}
+        if seconds is None:
+            return imported
+        time.sleep(PAUSE if seconds else 0)
+        start = time.perf_counter()
+        run()
+        once = time.perf_counter() - start
+        n = max(1, int(seconds / max(once, 1e-7)))
+        start = time.perf_counter()
+        for _ in range(n):
+            run()
+        spent = (time.perf_counter() - start) / n
+        return {"seconds": spent, "megabytes": status("VmHWM") - before}
 
-    def chain():
-        t = w
-        for _ in range(100):
-            t = t * scale
-        t.sum().backward()
-        w.grad = None
-
-    lib.manual_seed(0)
-    model = lib.nn.Sequential(lib.nn.Linear(64, 32), lib.nn.Tanh(), lib.nn.Linear(32, 10))
-    optimizer = lib.optim.Adam(model.parameters(), lr=1e-3)
-    inputs, targets = lib.randn(32, 64), lib.randint(0, 10, (32,))
-
-    def train():
-        optimizer.zero_grad()
-        lib.nn.functional.cross_entropy(model(inputs), targets).backward()
-        optimizer.step()
-
-    return {"x": x, "y": y, "w": w, "product": product, "chain": chain, "train": train}
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a workload prints is not a reply
+    for line in sys.stdin:
+        try:
+            reply = answer(**json.loads(line))
+        except Exception as e:
+            reply = {"error": f"{type(e).__name__}: {e}"}
+        print(json.dumps(reply), file=replies, flush=True)
 
 
-def seconds(timer: timeit.Timer, budget: float) -> float:
-    """The time of one run of a statement, from enough runs to fill the budget."""
-    timer.timeit(1)
-    once = max(timer.timeit(3) / 3, 1e-7)
-    n = max(1, int(budget / once))
-    return timer.timeit(n) / n
+class Engine:
+    """The other side: a process that serves."""
+
+    def __init__(self, name: str, threads: int):
+        count = str(threads)
+        variables = {"OMP_NUM_THREADS": count, "RUSTGRAD_NUM_THREADS": count}
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--serve", name, "--threads", count],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **variables},
+        )
+
+    def ask(self, **request: object) -> dict:
+        """Sends a request and waits for the answer.
+
+        Raises:
+            RuntimeError: what went wrong on the other side.
+        """
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process ended with {self.process.wait()}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def imported(name: str) -> dict[str, float]:
-    """Import time in seconds and memory that it takes in MB (Linux), each in a fresh process."""
-    program = (
-        "import time\n"
-        "def resident():\n"
-        "    lines = open('/proc/self/status').read().splitlines()\n"
-        "    return next(int(l.split()[1]) for l in lines if l.startswith('VmRSS')) / 1024\n"
-        f"before, t = resident(), time.perf_counter()\nimport {name}\n"
-        "print(time.perf_counter() - t, resident() - before)"
-    )
-    runs = [
-        [float(v) for v in subprocess.check_output([sys.executable, "-c", program]).split()]
-        for _ in range(3)
-    ]
-    return {
-        "seconds": statistics.median(r[0] for r in runs),
-        "megabytes": statistics.median(r[1] for r in runs),
+@contextlib.contextmanager
+def engines(names: list[str], threads: int) -> Iterator[dict[str, Engine]]:
+    """A process for each engine."""
+    started = {name: Engine(name, threads) for name in names}
+    try:
+        yield started
+    finally:
+        for engine in started.values():
+            engine.close()
+
+
+def measure(workload: str, started: dict[str, Engine], rounds: int, seconds: float) -> dict:
+    """Medians of time and the peaks of memory, and the ratio to PyTorch."""
+    for engine in started.values():
+        engine.ask(make=workload)
+    times = {name: [] for name in started}
+    peaks = {}
+    for _ in range(rounds):
+        for name, engine in started.items():
+            reply = engine.ask(seconds=seconds)
+            times[name].append(reply["seconds"] / WORKLOADS[workload].per)
+            peaks[name] = reply["megabytes"]
+    row = {
+        name: {"seconds": statistics.median(t), "megabytes": peaks[name]}
+        for name, t in times.items()
     }
+    if len(times) == 2:
+        row["ratio"] = statistics.median(
+            a / b for a, b in zip(times["rustgrad"], times["torch"], strict=True)
+        )
+    return row
+
+
+def shown(seconds: float) -> str:
+    """A time with three digits and its unit."""
+    for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
+        if seconds * scale >= 1:
+            break
+    return f"{seconds * scale:.3g} {unit}"
+
+
+def limits() -> dict[str, float]:
+    """What the machine can do: copying in one thread, in GB/s read and written."""
+    if not importlib.util.find_spec("numpy"):
+        return {}
+    import numpy as np
+
+    found = {}
+    for n in (10**5, 10**7):
+        x, y = np.zeros(n, "f4"), np.zeros(n, "f4")
+        best = math.inf
+        for _ in range(20):
+            start = time.perf_counter()
+            np.copyto(y, x)
+            best = min(best, time.perf_counter() - start)
+        found[f"copy of 10^{len(str(n)) - 1} floats, GB/s"] = 8 * n / best / 1e9
+    return found
+
+
+def summary(rows: dict[str, dict]) -> list[str]:
+    """What the ratios say together."""
+    ratios = {name: row["ratio"] for name, row in rows.items() if "ratio" in row}
+    if not ratios:
+        return []
+    mean = math.exp(statistics.fmean(math.log(r) for r in ratios.values()))
+    above = sorted((n for n in ratios if ratios[n] > 1), key=ratios.get, reverse=True)
+    heavier = [
+        n for n in ratios if rows[n]["rustgrad"]["megabytes"] > rows[n]["torch"]["megabytes"] + 1
+    ]
+    return [
+        f"{len(ratios)} workloads; geometric mean of the ratios {mean:.2f}",
+        f"above 1: {len(above)}" + "".join(f"; {n} ({ratios[n]:.2f})" for n in above),
+        f"more memory, by over 1 MB: {len(heavier)}" + "".join(f"; {n}" for n in heavier),
+    ]
+
+
+def markdown(rows: dict[str, dict], heading: str) -> str:
+    """The table, by groups."""
+    lines = [heading, ""]
+    for group in dict.fromkeys(w.group for w in WORKLOADS.values()):
+        names = [n for n in rows if WORKLOADS[n].group == group]
+        if not names:
+            continue
+        lines += [f"### {group[0].upper()}{group[1:]}", ""]
+        lines += ["| | rustgrad | PyTorch | ratio | MB | PyTorch's MB |", "|---|--:|--:|--:|--:|--:|"]
+        for n in names:
+            cells = [f"`{n}`"] + [shown(rows[n][e]["seconds"]) for e in ENGINES if e in rows[n]]
+            cells.append(f"{rows[n]['ratio']:.2f}" if "ratio" in rows[n] else "")
+            cells += [f"{rows[n][e]['megabytes']:.1f}" for e in ENGINES if e in rows[n]]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines + [f"- {line}" for line in summary(rows)]) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--smoke", action="store_true", help="each workload once, briefly")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--busy", action="store_true", help="beside a process that never rests")
+    parser.add_argument("--only", default="", help="workloads whose group or name this matches")
+    parser.add_argument("--smoke", action="store_true", help="each workload once")
+    parser.add_argument("--shared", action="store_true", help="one process for each engine: quick")
     parser.add_argument("--json", type=Path, default=Path("out/vs_torch.json"))
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rounds, budget = (1, 0.01) if options.smoke else (15, 0.05)
+    if options.serve:
+        return serve(options.serve, options.threads)
 
-    import rustgrad
-
-    engines = {"rustgrad": namespace(rustgrad)}
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        torch.set_num_threads(1)
-        engines["torch"] = namespace(torch)
-    else:
-        print("PyTorch is not installed: no comparison")
-
-    results = {}
-    unit = 1e9
-    print(
-        f"{'workload':42}" + "".join(f"{name + ' (ns)':>16}" for name in engines) + f"{'ratio':>8}"
-    )
-    for workload, (statement, ops) in STATEMENTS.items():
-        times = {name: [] for name in engines}
-        for _ in range(rounds):
-            for name, seen in engines.items():
-                timer = timeit.Timer(statement, globals=seen)
-                times[name].append(seconds(timer, budget) / ops)
-        row = {name: statistics.median(t) * unit for name, t in times.items()}
-        ratio = None
-        if "torch" in times:
-            pairs = zip(times["rustgrad"], times["torch"], strict=True)
-            ratio = statistics.median(a / b for a, b in pairs)
-        results[workload] = {**row, "ratio": ratio}
-        shown = "".join(f"{row[name]:16.0f}" for name in engines)
-        print(f"{workload:42}{shown}" + (f"{ratio:8.2f}" if ratio else f"{'-':>8}"))
-
-    for name in engines:
-        cost = imported(name)
-        results[f"import {name}"] = cost
-        print(f"import {name}: {cost['seconds'] * 1e3:.0f} ms, {cost['megabytes']:.0f} MB")
+    names = ["rustgrad"]
+    if importlib.util.find_spec("torch") and not options.smoke:
+        names.append("torch")
+    chosen = [n for n, w in WORKLOADS.items() if re.search(options.only, f"{w.group}: {n}")]
+    neighbour = None
+    if options.busy:
+        neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    rows, machine = {}, limits()
+    print("; ".join(f"{k}: {v:.0f}" for k, v in machine.items()))
+    try:
+        groups = [chosen] if options.smoke or options.shared else [[name] for name in chosen]
+        rounds, seconds = (1, 0) if options.smoke else (7, 0.05)
+        for group in groups:
+            with engines(names, options.threads) as started:
+                for workload in group:
+                    rows[workload] = row = measure(workload, started, rounds, seconds)
+                    times = "".join(f"{shown(row[name]['seconds']):>12}" for name in names)
+                    ratio = f"{row['ratio']:8.2f}" if "ratio" in row else ""
+                    print(f"{workload:55}{times}{ratio}", flush=True)
+                imported = {name: engine.ask() for name, engine in started.items()}
+        for name, cost in imported.items():
+            print(f"import {name}: {cost['seconds'] * 1e3:.0f} ms, {cost['megabytes']:.0f} MB")
+    finally:
+        if neighbour:
+            neighbour.kill()
+    print(*(summary(rows) or [f"{len(rows)} workloads ran"]), sep="\n")
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(results, indent=2) + "\n")
+    result = {"threads": options.threads, "busy": options.busy, "machine": machine, "rows": rows}
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+    if options.markdown:
+        heading = f"{options.threads} threads" + (", beside a busy process" if options.busy else "")
+        options.markdown.write_text(markdown(rows, heading))
 
 
 if __name__ == "__main__":

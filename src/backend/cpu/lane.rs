@@ -277,6 +277,31 @@ impl Lane {
         });
     }
 
+    /// Calls `f` with room for as many elements as the lane has, where they lie if they may be
+    /// written there, else in `buffer`, and stores what it writes.
+    ///
+    /// # Safety
+    /// The lane that starts at `start` lies within the view's storage, and nothing else refers to
+    /// its elements.
+    pub(super) unsafe fn fill<C: Acc, R>(
+        &self,
+        v: &View,
+        start: usize,
+        buffer: &mut Vec<C>,
+        f: impl FnOnce(&mut [C]) -> R,
+    ) -> R {
+        if v.dtype == C::DTYPE && self.stride() == Some(1) {
+            // SAFETY: the caller's promise; the type is the view's, and has no invalid bit
+            // patterns.
+            return f(unsafe { std::slice::from_raw_parts_mut(address::<C>(v, start), self.len) });
+        }
+        buffer.resize(self.len, C::ZERO);
+        let result = f(buffer);
+        // SAFETY: the caller's promise.
+        unsafe { self.write(v, start, buffer) };
+        result
+    }
+
     /// Stores as many elements as the lane has, cast.
     ///
     /// # Safety

@@ -5,6 +5,7 @@ use super::isa::versions;
 use super::lane::{Acc, BLOCK, Cascade, Lane, Sum, fold_body, select, sum_with};
 use super::map::store;
 use super::math::Float;
+use super::threads;
 use super::walk::Walk;
 use crate::base::DType;
 
@@ -58,18 +59,20 @@ fn typed<C: Acc + Float>(
         &leading(&rstd),
     ]);
     let n = x_lane.len;
-    let mut buffer = Vec::new();
-    let mut result = vec![C::ZERO; n];
-    walk.elements(|at| {
-        // SAFETY: NOTE [Views in bounds]; the output is written after the last use.
-        let x = unsafe { x_lane.read::<C>(&x, at[1], &mut buffer) };
-        let (m, r) = lane_norm(x, parameters, eps, &mut result);
-        // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
-        unsafe {
-            out_lane.write(&out, at[0], &result);
-            store(&mean, at[2], 1, 1, &m);
-            store(&rstd, at[3], 1, 1, &r);
-        }
+    threads::ranges(walk.len(), 1, n as f64 * 0.5 + 20.0, |range| {
+        let (mut buffer, mut result) = (Vec::new(), Vec::new());
+        walk.elements_in(range, |at| {
+            // SAFETY: NOTE [Views in bounds]; the output is written after the last use.
+            let x = unsafe { x_lane.read::<C>(&x, at[1], &mut buffer) };
+            // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+            unsafe {
+                let (m, r) = out_lane.fill(&out, at[0], &mut result, |result| {
+                    lane_norm(x, parameters, eps, result)
+                });
+                store(&mean, at[2], 1, 1, &m);
+                store(&rstd, at[3], 1, 1, &r);
+            }
+        });
     });
 }
 

@@ -7,20 +7,27 @@ use super::super::{Reduction, View};
 use super::isa::versions;
 use super::lane::{self, Acc, BLOCK, Cascade, Fold, Lane, fold};
 use super::map::{load, store};
+use super::threads::{self, Shared};
 use super::walk::{Walk, address};
 use crate::base::{DType, Layout};
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 #[cfg(test)]
 mod tests;
 
 /// Columns that are reduced together when the reduced dimension is an outer one.
-const TILE: usize = 512;
+const TILE: usize = 256;
 
 /// Rows of a tile that are folded one after the other before tiles are merged pairwise.
 const ROWS: usize = 32;
+
+/// Rows, and elements, that one thread takes of a long reduction: a power of two of those that are
+/// folded one after the other.
+const ROWS_OF_PIECE: usize = 32 * ROWS;
+const PIECE: usize = 64 * BLOCK;
 
 /// See [`super::super::Backend::reduce`]. Sums and products are computed in the compute type of
 /// the output, the others in that of the input.
@@ -145,22 +152,42 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// About how many nanoseconds the reduction of an element takes.
+    fn cost<C: Acc>(&self) -> f64 {
+        if self.x.dtype == C::DTYPE { 0.1 } else { 0.4 }
+    }
+
+    /// Elements of a lane.
+    fn depth(&self) -> usize {
+        self.rows.iter().map(|d| d.0).product::<usize>() * self.run.0
+    }
+
+    /// The positions of `x` and the output for each index of the outer dimensions.
+    fn places(&self) -> SmallVec<[(usize, usize); 4]> {
+        let mut places = SmallVec::new();
+        let (x, out) = (self.x.layout.offset, self.out.layout.offset);
+        visit(&self.outer, x, out, &mut |x, out| places.push((x, out)));
+        places
+    }
+
     /// One result after the other.
     fn by_lanes<C: Acc, F: Fold<C>>(&self) {
         let (columns, xs, os) = self.columns;
-        let mut buffer = MaybeUninit::uninit();
-        let mut results = [C::ZERO; 64];
-        let (x, out) = (self.x.layout.offset, self.out.layout.offset);
-        visit(&self.outer, x, out, &mut |x, out| {
-            let mut first = 0;
-            while first < columns {
-                let n = (columns - first).min(results.len());
+        let places = self.places();
+        let cost = self.depth() as f64 * self.cost::<C>() + 5.0;
+        threads::ranges(places.len() * columns, 1, cost, |range| {
+            let mut buffer = MaybeUninit::uninit();
+            let mut results = [C::ZERO; 64];
+            let mut next = range.start;
+            while next < range.end {
+                let (first, (x, out)) = (next % columns, places[next / columns]);
+                let n = (columns - first).min(range.end - next).min(results.len());
                 for (i, r) in results[..n].iter_mut().enumerate() {
                     *r = self.lane::<C, F>(x + (first + i) * xs, &mut buffer);
                 }
                 // SAFETY: NOTE [Views in bounds]; `results` holds `n`.
                 unsafe { store(&self.out, out + first * os, os, n, results.as_ptr()) };
-                first += n;
+                next += n;
             }
         });
     }
@@ -170,13 +197,13 @@ impl<'a> Plan<'a> {
         let buffer = buffer.as_mut_ptr().cast::<C>();
         let (run, stride, _) = self.run;
         let direct = self.x.dtype == C::DTYPE && stride == 1;
+        if direct && self.rows.is_empty() {
+            return self.dense_lane::<C, F>(x, run);
+        }
         let slice = |at: usize, n: usize| {
             // SAFETY: NOTE [Views in bounds]; only called if `direct`.
             unsafe { std::slice::from_raw_parts(address::<C>(&self.x, at), n) }
         };
-        if direct && self.rows.is_empty() && run <= BLOCK {
-            return fold::<C, F>(slice(x, run));
-        }
         let mut cascade = Cascade::new();
         let join = |a: &mut C, b: &C| *a = F::merge(*a, *b);
         let mut filled = 0;
@@ -213,58 +240,132 @@ impl<'a> Plan<'a> {
         cascade.finish(join).unwrap_or(F::NEUTRAL)
     }
 
-    /// A tile of neighbouring results together, row after row.
+    /// The result for `n` elements that lie one after the other. The pieces that threads take are
+    /// subtrees of the cascade, so that they change nothing.
+    fn dense_lane<C: Acc, F: Fold<C>>(&self, x: usize, n: usize) -> C {
+        let join = |a: &mut C, b: &C| *a = F::merge(*a, *b);
+        let piece = |range: Range<usize>| {
+            let from = address::<C>(&self.x, x + range.start);
+            // SAFETY: NOTE [Views in bounds].
+            let elements = unsafe { std::slice::from_raw_parts(from, range.len()) };
+            if elements.len() <= BLOCK {
+                return fold::<C, F>(elements);
+            }
+            let mut cascade = Cascade::new();
+            for block in elements.chunks(BLOCK) {
+                cascade.push(fold::<C, F>(block), join);
+            }
+            cascade.finish(join).unwrap_or(F::NEUTRAL)
+        };
+        if n <= PIECE {
+            return piece(0..n);
+        }
+        let mut results = vec![F::NEUTRAL; n.div_ceil(PIECE)];
+        let shared = Shared(results.as_mut_ptr());
+        let cost = PIECE as f64 * self.cost::<C>();
+        threads::tasks(results.len(), cost, |i| {
+            let result = piece(i * PIECE..n.min((i + 1) * PIECE));
+            // SAFETY: every task has a place of its own.
+            unsafe { *shared.at(i) = result };
+        });
+        let mut cascade = Cascade::new();
+        results.into_iter().for_each(|r| cascade.push(r, join));
+        cascade.finish(join).unwrap_or(F::NEUTRAL)
+    }
+
+    /// Tiles of neighbouring results, each row after row.
     fn by_columns<C: Acc, F: Fold<C>>(&self) {
-        let (columns, xs, os) = self.columns;
+        let columns = self.columns.0;
         let mut rows = self.rows.clone();
         rows.push(self.run);
+        let places = self.places();
+        let depth = self.depth();
+        let across = columns.div_ceil(TILE);
+        let cost = depth as f64 * self.cost::<C>() * columns.min(TILE) as f64;
+        threads::tasks(places.len() * across, cost, |task| {
+            let (x, out) = places[task / across];
+            let first = task % across * TILE;
+            self.tile::<C, F>(&rows, x, out, first, (columns - first).min(TILE));
+        });
+    }
+
+    /// `n` results from column `first` on.
+    fn tile<C: Acc, F: Fold<C>>(&self, rows: &[Dim], x: usize, out: usize, first: usize, n: usize) {
+        let (_, xs, os) = self.columns;
+        let x = x + first * xs;
+        let mut result = [F::NEUTRAL; TILE];
+        let result = &mut result[..n];
+        // Many rows in one dimension: subtrees of the cascade, which threads take.
+        if let [(count, stride, _)] = *rows
+            && count > ROWS_OF_PIECE
+        {
+            let pieces = count.div_ceil(ROWS_OF_PIECE);
+            let mut parts = vec![F::NEUTRAL; pieces * n];
+            let shared = Shared(parts.as_mut_ptr());
+            let cost = (ROWS_OF_PIECE * n) as f64 * self.cost::<C>();
+            threads::tasks(pieces, cost, |i| {
+                let from = i * ROWS_OF_PIECE;
+                let some = [(ROWS_OF_PIECE.min(count - from), stride, 0)];
+                // SAFETY: every task has places of its own.
+                let part = unsafe { shared.slice(i * n..(i + 1) * n) };
+                self.rows_of_tile::<C, F>(&some, x + from * stride, part);
+            });
+            let join = |a: &mut SmallVec<[C; TILE]>, b: &SmallVec<[C; TILE]>| {
+                merge_tile::<C, F>(a, b);
+            };
+            let mut cascade = Cascade::new();
+            for part in parts.chunks(n) {
+                cascade.push(SmallVec::from_slice(part), join);
+            }
+            if let Some(total) = cascade.finish(join) {
+                result.copy_from_slice(&total);
+            }
+        } else {
+            self.rows_of_tile::<C, F>(rows, x, result);
+        }
+        // SAFETY: NOTE [Views in bounds]; `result` holds `n`.
+        unsafe { store(&self.out, out + first * os, os, n, result.as_ptr()) };
+    }
+
+    /// Reduces rows that start at `x` into `result`, which has an element for each column.
+    fn rows_of_tile<C: Acc, F: Fold<C>>(&self, rows: &[Dim], x: usize, result: &mut [C]) {
+        let (n, xs) = (result.len(), self.columns.1);
         let direct = self.x.dtype == C::DTYPE && xs == 1;
         let mut buffer = [C::ZERO; TILE];
         let mut spare: Vec<Vec<C>> = Vec::new();
-        let (x, out) = (self.x.layout.offset, self.out.layout.offset);
-        visit(&self.outer, x, out, &mut |x, out| {
-            let mut first = 0;
-            while first < columns {
-                let n = (columns - first).min(TILE);
-                let fresh = |spare: &mut Vec<Vec<C>>| {
-                    let mut tile = spare.pop().unwrap_or_default();
-                    tile.clear();
-                    tile.resize(n, F::NEUTRAL);
-                    tile
-                };
-                let join = |a: &mut Vec<C>, b: &Vec<C>| merge_tile::<C, F>(a, b);
-                let mut cascade = Cascade::new();
-                let mut tile = fresh(&mut spare);
-                let mut held = 0;
-                visit(&rows, x + first * xs, 0, &mut |x, _| {
-                    let row = if direct {
-                        address::<C>(&self.x, x)
-                    } else {
-                        // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
-                        unsafe { load(&self.x, x, xs, n, buffer.as_mut_ptr()) };
-                        buffer.as_ptr()
-                    };
-                    // SAFETY: `n` elements of the view or of the filled buffer; nobody writes them
-                    // during the merge.
-                    let row = unsafe { std::slice::from_raw_parts(row, n) };
-                    merge_row::<C, F>(&mut tile, row);
-                    held += 1;
-                    if held == ROWS {
-                        let full = std::mem::replace(&mut tile, fresh(&mut spare));
-                        cascade.push(full, join);
-                        held = 0;
-                    }
-                });
-                if held > 0 {
-                    cascade.push(std::mem::take(&mut tile), join);
-                }
-                let result = cascade.finish(join).unwrap_or(tile);
-                // SAFETY: NOTE [Views in bounds]; `result` holds `n`.
-                unsafe { store(&self.out, out + first * os, os, n, result.as_ptr()) };
-                spare.push(result);
-                first += n;
+        let fresh = |spare: &mut Vec<Vec<C>>| {
+            let mut tile = spare.pop().unwrap_or_default();
+            tile.clear();
+            tile.resize(n, F::NEUTRAL);
+            tile
+        };
+        let join = |a: &mut Vec<C>, b: &Vec<C>| merge_tile::<C, F>(a, b);
+        let mut cascade = Cascade::new();
+        let mut tile = fresh(&mut spare);
+        let mut held = 0;
+        visit(rows, x, 0, &mut |x, _| {
+            let row = if direct {
+                address::<C>(&self.x, x)
+            } else {
+                // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
+                unsafe { load(&self.x, x, xs, n, buffer.as_mut_ptr()) };
+                buffer.as_ptr()
+            };
+            // SAFETY: `n` elements of the view or of the filled buffer; nobody writes them during
+            // the merge.
+            let row = unsafe { std::slice::from_raw_parts(row, n) };
+            merge_row::<C, F>(&mut tile, row);
+            held += 1;
+            if held == ROWS {
+                let full = std::mem::replace(&mut tile, fresh(&mut spare));
+                cascade.push(full, join);
+                held = 0;
             }
         });
+        if held > 0 {
+            cascade.push(std::mem::take(&mut tile), join);
+        }
+        result.copy_from_slice(&cascade.finish(join).unwrap_or(tile));
     }
 }
 
@@ -321,19 +422,17 @@ fn arg<C: Acc, F: Order<C>>(out: View, x: View, dims: &[usize]) {
     let kept = |layout: &Layout| lane::select(layout, |d| !dims.contains(&d));
     let elements = Lane::new(x.layout, (0..all).filter(|d| dims.contains(d)));
     let walk = Walk::new(&[&kept(out.layout), &kept(x.layout)]);
-    let mut buffer = [C::ZERO; BLOCK];
+    let cost = elements.len as f64 * 0.3 + 5.0;
     let small = elements.len < 32 || walk.stride[1] < elements.last_stride();
     // The positions in a tile are 32 bits wide.
     if walk.run >= 16 && small && u32::try_from(elements.len).is_ok() {
-        let mut best = [C::ZERO; TILE];
-        let mut places = [0u32; TILE];
-        walk.for_each(|at| {
-            let mut first = 0;
-            while first < walk.run {
-                let n = (walk.run - first).min(TILE);
-                let from = at[1] + first * walk.stride[1];
+        threads::ranges(walk.len(), 64, cost, |range| {
+            let mut buffer = [C::ZERO; TILE];
+            let mut best = [C::ZERO; TILE];
+            let mut places = [0u32; TILE];
+            walk.pieces_in(range, TILE, |at, n| {
                 let mut position = 0;
-                elements.runs(from, |start, stride, count| {
+                elements.runs(at[1], |start, stride, count| {
                     for i in 0..count {
                         // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
                         unsafe {
@@ -350,43 +449,44 @@ fn arg<C: Acc, F: Order<C>>(out: View, x: View, dims: &[usize]) {
                         position += 1;
                     }
                 });
-                let to = at[0] + first * walk.stride[0];
                 let wide = places.map(i64::from);
                 // SAFETY: NOTE [Views in bounds]; `wide` holds at least `n`.
-                unsafe { store(&out, to, walk.stride[0], n, wide.as_ptr()) };
-                first += n;
-            }
+                unsafe { store(&out, at[0], walk.stride[0], n, wide.as_ptr()) };
+            });
         });
         return;
     }
-    walk.elements(|at| {
-        let mut best: Option<C> = None;
-        let (mut position, mut passed) = (0, 0);
-        elements.runs(at[1], |start, stride, n| {
-            let mut done = 0;
-            while done < n {
-                let m = (n - done).min(BLOCK);
-                // SAFETY: NOTE [Views in bounds]; the buffer has room for `m`.
-                unsafe {
-                    load(&x, start + done * stride, stride, m, buffer.as_mut_ptr());
+    threads::ranges(walk.len(), 1, cost, |range| {
+        walk.elements_in(range, |at| {
+            let mut buffer = [C::ZERO; BLOCK];
+            let mut best: Option<C> = None;
+            let (mut position, mut passed) = (0, 0);
+            elements.runs(at[1], |start, stride, n| {
+                let mut done = 0;
+                while done < n {
+                    let m = (n - done).min(BLOCK);
+                    // SAFETY: NOTE [Views in bounds]; the buffer has room for `m`.
+                    unsafe {
+                        load(&x, start + done * stride, stride, m, buffer.as_mut_ptr());
+                    }
+                    let block = &buffer[..m];
+                    // The block's extremum first, which is quick, and only then where it is.
+                    let top = fold::<C, F>(block);
+                    if best.is_none_or(|best| wins(top, best, F::better)) {
+                        let found = block
+                            .iter()
+                            .position(|&v| v == top || (v.is_nan() && top.is_nan()));
+                        position = passed + done + found.unwrap_or(0);
+                        best = Some(top);
+                    }
+                    done += m;
                 }
-                let block = &buffer[..m];
-                // The block's extremum first, which is quick, and only then where it is.
-                let top = fold::<C, F>(block);
-                if best.is_none_or(|best| wins(top, best, F::better)) {
-                    let found = block
-                        .iter()
-                        .position(|&v| v == top || (v.is_nan() && top.is_nan()));
-                    position = passed + done + found.unwrap_or(0);
-                    best = Some(top);
-                }
-                done += m;
-            }
-            passed += n;
-        });
-        let position = position as i64;
-        // SAFETY: NOTE [Views in bounds].
-        unsafe { store(&out, at[0], 1, 1, &position) };
+                passed += n;
+            });
+            let position = position as i64;
+            // SAFETY: NOTE [Views in bounds].
+            unsafe { store(&out, at[0], 1, 1, &position) };
+        })
     });
 }
 

@@ -12,6 +12,7 @@ use super::super::View;
 use super::isa::versions;
 use super::lane::{Acc, Lane, Max, Sum, fold_body, split, sum_with};
 use super::map::{load, store};
+use super::threads;
 use super::walk::{MOST, Walk, address};
 use crate::base::DType;
 use exp::Exp;
@@ -237,32 +238,30 @@ impl Rows<'_> {
 fn lanes<C: Acc>(
     views: &[View],
     dim: usize,
-    lane: impl Fn([&[C]; 2], &mut [C]),
-    tile: impl Fn(Rows),
+    lane: impl Fn([&[C]; 2], &mut [C]) + Sync,
+    tile: impl Fn(Rows) + Sync,
 ) {
     let parts: Vec<_> = views.iter().map(|v| split(v.layout, dim)).collect();
     let layouts: Vec<_> = parts.iter().map(|(layout, ..)| layout).collect();
     let n = parts[0].2;
     let walk = Walk::new(&layouts);
+    let cost = n as f64 * 1.0 + 5.0;
     if n > 0 && walk.run >= 16 && (walk.stride[1] < parts[1].1 || n <= SHORT) {
         let most = (CACHED / n).clamp(64, TILE);
-        walk.for_each(|at| {
-            let mut first = 0;
-            while first < walk.run {
-                let width = (walk.run - first).min(most);
+        threads::ranges(walk.len(), 64, cost, |range| {
+            walk.pieces_in(range, most, |at, width| {
                 let each = |f: &dyn Fn(usize) -> usize| -> [usize; 3] {
                     std::array::from_fn(|v| if v < views.len() { f(v) } else { 0 })
                 };
                 tile(Rows {
                     views,
-                    at: each(&|v| at[v] + first * walk.stride[v]),
+                    at: each(&|v| at[v]),
                     along: each(&|v| walk.stride[v]),
                     down: each(&|v| parts[v].1),
                     width,
                     height: n,
                 });
-                first += width;
-            }
+            });
         });
         return;
     }
@@ -279,16 +278,17 @@ fn lanes<C: Acc>(
             )
         })
         .collect();
-    let mut buffers: [Vec<C>; 2] = Default::default();
-    let mut result = vec![C::ZERO; n];
-    walk.elements(|at: [usize; MOST]| {
-        let mut ins: [&[C]; 2] = [&[]; 2];
-        for (i, buffer) in buffers.iter_mut().enumerate().take(views.len() - 1) {
-            // SAFETY: NOTE [Views in bounds]; the output is written after the last use.
-            ins[i] = unsafe { elements[i + 1].read(&views[i + 1], at[i + 1], buffer) };
-        }
-        lane(ins, &mut result);
-        // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
-        unsafe { elements[0].write(&views[0], at[0], &result) };
+    threads::ranges(walk.len(), 1, cost, |range| {
+        let mut buffers: [Vec<C>; 2] = Default::default();
+        let mut result = Vec::new();
+        walk.elements_in(range, |at: [usize; MOST]| {
+            let mut ins: [&[C]; 2] = [&[]; 2];
+            for (i, buffer) in buffers.iter_mut().enumerate().take(views.len() - 1) {
+                // SAFETY: NOTE [Views in bounds]; the output is written after the last use.
+                ins[i] = unsafe { elements[i + 1].read(&views[i + 1], at[i + 1], buffer) };
+            }
+            // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+            unsafe { elements[0].fill(&views[0], at[0], &mut result, |out| lane(ins, out)) };
+        });
     });
 }

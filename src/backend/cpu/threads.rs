@@ -2,8 +2,9 @@
 //!
 //! NOTE [Threads]
 //! A kernel cuts its work into tasks by shape alone, so its results do not depend on who does them.
-//! The calling thread does tasks itself, and helpers take what they can get: a region never waits
-//! for a helper that has not begun. A helper that finds nothing to do spins for a moment, because
+//! Each thread has a share of the tasks, the same one in every region of the same size, so that it
+//! finds in its cache what it left there; who is done with its own share takes from the others'.
+//! So the calling thread does all that no helper has begun, and waits for nothing else. A helper that finds nothing to do spins for a moment, because
 //! the next region is usually near, then sleeps; it is woken only for work that outlasts the waking.
 //! One region has the helpers at a time; what is called beside it, or within it, runs alone.
 //!
@@ -86,6 +87,8 @@ struct Pool {
     inside: AtomicUsize,
     /// The work of the region.
     job: UnsafeCell<Job>,
+    /// For each share of the job.
+    taken_of: [Taken; MOST],
     /// Helpers that sleep.
     asleep: AtomicU32,
     /// The work, in nanoseconds, that sleeping helpers have missed.
@@ -93,16 +96,19 @@ struct Pool {
     helpers: Mutex<Vec<Thread>>,
 }
 
-/// Tasks, and who takes the next one.
+/// Tasks, and how they are shared.
 struct Job {
     /// Runs a task.
     run: *const (dyn Fn(usize) + Sync),
     tasks: usize,
-    /// Helpers beyond this number keep out.
-    helpers: usize,
-    next: AtomicUsize,
+    /// Into how many shares they are divided; helpers beyond this number keep out.
+    shares: usize,
     panicked: AtomicBool,
 }
+
+/// How many tasks of a share have been taken, on a cache line of its own.
+#[repr(align(64))]
+struct Taken(AtomicUsize);
 
 // SAFETY: `job` is written only by the region that holds `taken`, while it is closed and nobody is
 // inside (see `Region`); `run` may be called from any thread.
@@ -167,13 +173,16 @@ fn share(tasks: usize, cost: f64, f: &(dyn Fn(usize) + Sync)) {
     let run = unsafe {
         std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(f)
     };
+    let shares = tasks.min(helpers + 1);
+    for taken in &pool.taken_of[..shares] {
+        taken.0.store(0, Ordering::Relaxed);
+    }
     // SAFETY: this region holds `taken`, the job is closed and nobody is inside.
     unsafe {
         *pool.job.get() = Job {
             run,
             tasks,
-            helpers,
-            next: AtomicUsize::new(0),
+            shares,
             panicked: AtomicBool::new(false),
         };
     }
@@ -184,24 +193,15 @@ fn share(tasks: usize, cost: f64, f: &(dyn Fn(usize) + Sync)) {
     }
     // SAFETY: `job` is not written before the region has ended.
     let job = unsafe { &*pool.job.get() };
-    job.work();
+    pool.work(job, 0);
     region.close();
-    assert!(
-        !job.panicked.load(Ordering::Relaxed),
-        "a helper panicked in a kernel"
-    );
+    assert!(!job.panicked.load(Ordering::Relaxed), "a helper panicked in a kernel");
 }
 
 impl Job {
-    fn work(&self) {
-        loop {
-            let i = self.next.fetch_add(1, Ordering::Relaxed);
-            if i >= self.tasks {
-                return;
-            }
-            // SAFETY: the function outlives the region, in which this is called.
-            unsafe { (*self.run)(i) };
-        }
+    /// The first task of a share.
+    fn start(&self, share: usize) -> usize {
+        self.tasks * share / self.shares
     }
 }
 
@@ -250,6 +250,21 @@ impl Pool {
             .for_each(Thread::unpark);
     }
 
+    /// Does the tasks of a share, then what is left of the others'.
+    fn work(&self, job: &Job, share: usize) {
+        for share in (share..job.shares).chain(0..share) {
+            let (first, end) = (job.start(share), job.start(share + 1));
+            loop {
+                let i = first + self.taken_of[share].0.fetch_add(1, Ordering::Relaxed);
+                if i >= end {
+                    break;
+                }
+                // SAFETY: the function outlives the region, in which this is called.
+                unsafe { (*job.run)(i) };
+            }
+        }
+    }
+
     /// Sees to it that there are at least `n` helpers; fewer if the system has no more threads.
     fn employ(&'static self, n: usize) {
         let mut helpers = self.helpers.lock();
@@ -285,6 +300,14 @@ impl Pool {
         }
     }
 
+    /// Whether there are tasks that nobody has taken.
+    fn is_left(&self, job: &Job) -> bool {
+        (0..job.shares).any(|share| {
+            let taken = self.taken_of[share].0.load(Ordering::Relaxed);
+            job.start(share) + taken < job.start(share + 1)
+        })
+    }
+
     /// Takes part in the job, if it is still open; whether it had tasks left.
     fn enter(&self, number: usize) -> bool {
         self.inside.fetch_add(1, Ordering::SeqCst);
@@ -293,8 +316,9 @@ impl Pool {
             // SAFETY: the job was open after this helper had said that it is inside, so the region
             // waits for it to leave.
             let job = unsafe { &*self.job.get() };
-            worked = number < job.helpers && job.next.load(Ordering::Relaxed) < job.tasks;
-            if worked && catch_unwind(AssertUnwindSafe(|| job.work())).is_err() {
+            let share = number + 1;
+            worked = share < job.shares && self.is_left(job);
+            if worked && catch_unwind(AssertUnwindSafe(|| self.work(job, share))).is_err() {
                 job.panicked.store(true, Ordering::Relaxed);
             }
         }
@@ -325,10 +349,10 @@ fn make_pool(process: u32, found: *mut Pool) -> &'static Pool {
         job: UnsafeCell::new(Job {
             run: nothing,
             tasks: 0,
-            helpers: 0,
-            next: AtomicUsize::new(0),
+            shares: 0,
             panicked: AtomicBool::new(false),
         }),
+        taken_of: [const { Taken(AtomicUsize::new(0)) }; MOST],
         asleep: AtomicU32::new(0),
         missed: AtomicUsize::new(0),
         helpers: Mutex::new(Vec::new()),

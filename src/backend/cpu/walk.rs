@@ -3,6 +3,7 @@
 use super::super::View;
 use crate::base::Layout;
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Up to this many views are walked together: an output and three inputs.
 pub(super) const MOST: usize = 4;
@@ -102,6 +103,54 @@ impl Walk {
 }
 
 impl Walk {
+    /// The number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.outer.iter().map(|(n, _)| n).product::<usize>() * self.run
+    }
+
+    /// The position of each view at an element, which is there.
+    pub(super) fn place(&self, element: usize) -> [usize; MOST] {
+        let mut at = self.start;
+        let mut rest = element / self.run;
+        let mut go = |i: usize, strides: &[usize; MOST]| {
+            at.iter_mut().zip(strides).for_each(|(a, s)| *a += i * s);
+        };
+        go(element % self.run, &self.stride);
+        for (n, strides) in self.outer.iter().rev() {
+            go(rest % n, strides);
+            rest /= n;
+        }
+        at
+    }
+
+    /// Calls `f` with pieces of runs that together are a range of elements: the position of each
+    /// view at the first element, and the number of elements, which is at most `most`.
+    pub(super) fn pieces_in(
+        &self,
+        range: Range<usize>,
+        most: usize,
+        mut f: impl FnMut([usize; MOST], usize),
+    ) {
+        let mut i = range.start;
+        while i < range.end {
+            let n = (self.run - i % self.run).min(range.end - i).min(most);
+            f(self.place(i), n);
+            i += n;
+        }
+    }
+
+    /// Calls `f` with the position of each view at each element of a range.
+    pub(super) fn elements_in(&self, range: Range<usize>, mut f: impl FnMut([usize; MOST])) {
+        self.pieces_in(range, usize::MAX, |mut at, n| {
+            for _ in 0..n {
+                f(at);
+                for (a, s) in at.iter_mut().zip(&self.stride) {
+                    *a += s;
+                }
+            }
+        });
+    }
+
     /// Calls `f` with the position of each view at each element.
     pub(super) fn elements(&self, mut f: impl FnMut([usize; MOST])) {
         self.for_each(|mut at| {
