@@ -4,7 +4,8 @@
 //! A functor is written once, over a type `C` that is `f32`, `f64` or `i64` (the compute types);
 //! storage types are loaded into and stored from blocks of `C`, so `f16` costs no second text and
 //! an in-place call needs no second loop. `x`, `y`, `z` are the inputs, `p` the parameters. Truth
-//! values are `C::ONE` and `C::ZERO`.
+//! values are `C::ONE` and `C::ZERO`. `=> unless rare, slow` replaces results by others where that is
+//! rare: in a pass of its own, so that the loop itself has no branches.
 
 use super::cpu::isa::versions;
 use super::cpu::math::{Compute, Float, Integer};
@@ -35,7 +36,8 @@ pub(crate) type Block<C> = fn(&mut [C], &[&[C]], &[Scalar]);
 macro_rules! functors {
     ($(
         $(#[$doc:meta])*
-        $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr;
+        $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr
+            $(=> unless $rare:expr, $slow:expr)?;
     )*) => {
         /// A scalar function that [`super::Backend::map`] applies elementwise.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,28 +84,31 @@ macro_rules! functors {
             pub(crate) fn blocks(self) -> &'static Blocks {
                 match self { $(
                     Functor::$name => {
-                        functors!(@block $domain |$($arg),*| [$($($p),*)?] $body);
+                        functors!(@block $domain |$($arg),*| [$($($p),*)?] $body $(, $rare, $slow)?);
                         &BLOCKS
                     }
                 )* }
             }
         }
     };
-    (@block Any |$($arg:ident),*| [$($p:ident),*] $body:expr) => {
-        functors!(@fn Compute |$($arg),*| [$($p),*] $body);
+    (@block Any |$($arg:ident),*| [$($p:ident),*] $($body:expr),+) => {
+        functors!(@fn Compute |$($arg),*| [$($p),*] $($body),+);
         static BLOCKS: Blocks = Blocks {
             f32: Some(run::<f32>), f64: Some(run::<f64>), i64: Some(run::<i64>),
         };
     };
-    (@block Float |$($arg:ident),*| [$($p:ident),*] $body:expr) => {
-        functors!(@fn Float |$($arg),*| [$($p),*] $body);
+    (@block Float |$($arg:ident),*| [$($p:ident),*] $($body:expr),+) => {
+        functors!(@fn Float |$($arg),*| [$($p),*] $($body),+);
         static BLOCKS: Blocks = Blocks { f32: Some(run::<f32>), f64: Some(run::<f64>), i64: None };
     };
-    (@block Integer |$($arg:ident),*| [$($p:ident),*] $body:expr) => {
-        functors!(@fn Integer |$($arg),*| [$($p),*] $body);
+    (@block Integer |$($arg:ident),*| [$($p:ident),*] $($body:expr),+) => {
+        functors!(@fn Integer |$($arg),*| [$($p),*] $($body),+);
         static BLOCKS: Blocks = Blocks { f32: None, f64: None, i64: Some(run::<i64>) };
     };
     (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] $body:expr) => {
+        functors!(@fn $bound |$($arg),*| [$($p),*] $body, false, $body);
+    };
+    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] $body:expr, $rare:expr, $slow:expr) => {
         #[allow(unused_variables, unused_mut, unused_assignments)]
         #[inline(always)]
         fn body<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) {
@@ -115,6 +120,17 @@ macro_rules! functors {
             for i in 0..n {
                 $( let $arg = $arg[i]; )*
                 out[i] = $body;
+            }
+            let mut any = false;
+            for i in 0..n {
+                $( let $arg = $arg[i]; )*
+                any |= $rare;
+            }
+            for i in 0..if any { n } else { 0 } {
+                $( let $arg = $arg[i]; )*
+                if $rare {
+                    out[i] = $slow;
+                }
             }
         }
         versions! {
@@ -176,9 +192,9 @@ functors! {
     };
 
     // Trigonometric and hyperbolic functions.
-    Sin Float |x| x.sin();
-    Cos Float |x| x.cos();
-    Tan Float |x| x.tan();
+    Sin Float |x| x.sin() => unless x.is_far(), x.sin_far();
+    Cos Float |x| x.cos() => unless x.is_far(), x.cos_far();
+    Tan Float |x| x.tan() => unless x.is_far(), x.tan_far();
     Asin Float |x| x.asin();
     Acos Float |x| x.acos();
     Atan Float |x| x.atan();

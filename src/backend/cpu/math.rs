@@ -4,11 +4,16 @@ use crate::base::Scalar;
 use std::fmt::Debug;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Not, Rem, Sub};
 
+mod erf;
+mod exp;
+mod log;
 #[cfg(test)]
 mod reference;
+mod series;
 mod special;
 #[cfg(test)]
 mod tests;
+mod trigonometric;
 
 /// What every compute type can do. Integers wrap, and never panic.
 pub trait Compute: Copy + PartialEq + PartialOrd + Debug + Default + Send + Sync + 'static {
@@ -77,8 +82,7 @@ pub trait Compute: Copy + PartialEq + PartialOrd + Debug + Default + Send + Sync
 
 /// The floating-point compute types.
 ///
-/// Functions whose `f32` form is the rounded `f64` one (the inverse hyperbolic and most special
-/// functions) are right to the last bit or nearly so, and cost what `f64` costs.
+/// See NOTE [Branch-free functions].
 pub trait Float:
     Compute
     + Add<Output = Self>
@@ -107,6 +111,15 @@ pub trait Float:
     fn log1p(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// Whether [`Float::sin`], [`Float::cos`] and [`Float::tan`] are wrong for an argument, because
+    /// it is so large: the following functions are right then, but not free of branches.
+    fn is_far(self) -> bool;
+    /// Sine of a large argument.
+    fn sin_far(self) -> Self;
+    /// Cosine of a large argument.
+    fn cos_far(self) -> Self;
+    /// Tangent of a large argument.
+    fn tan_far(self) -> Self;
     /// Sine.
     fn sin(self) -> Self;
     /// Cosine.
@@ -195,13 +208,7 @@ pub trait Float:
         self.maximum(Self::ZERO) + self.abs().neg().exp().log1p()
     }
     /// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
-    #[inline(always)]
-    fn normal(self) -> (Self, Self) {
-        // erfc rather than 1 + erf keeps the relative accuracy of the left tail.
-        let cdf = Self::of(0.5) * (self * Self::of(-std::f64::consts::FRAC_1_SQRT_2)).erfc();
-        let pdf = Self::of(0.398_942_280_401_432_7) * (self * self * Self::of(-0.5)).exp();
-        (cdf, pdf)
-    }
+    fn normal(self) -> (Self, Self);
     /// `s = sigmoid(2 u)` and `2 u'` for `u = sqrt(2 / pi) (x + 0.044715 x^3)`: what multiplies `x`
     /// in the tanh form of gelu, and the inner derivative.
     #[inline(always)]
@@ -284,8 +291,18 @@ macro_rules! via_f64 {
     )* };
 }
 
+/// Functions of this folder, which compute in `f64`.
+macro_rules! branch_free {
+    ($t:ty, $short:literal: $($name:ident=$module:ident::$f:ident,)*) => { $(
+        #[inline(always)]
+        fn $name(self) -> Self {
+            $module::$f::<$short>(f64::from(self)) as $t
+        }
+    )* };
+}
+
 macro_rules! float {
-    ($t:ty, $nextafter:path, $erf:path, $erfc:path) => {
+    ($t:ty, $short:literal, $nextafter:path, $pow:expr, $hypot:expr, {$($own:item)*}) => {
         impl Compute for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -315,7 +332,7 @@ macro_rules! float {
             }
             #[inline(always)]
             fn pow(self, y: Self) -> Self {
-                self.powf(y)
+                $pow(self, y)
             }
             #[inline(always)]
             fn div_floor(self, y: Self) -> Self {
@@ -371,13 +388,21 @@ macro_rules! float {
             fn nextafter(self, y: Self) -> Self {
                 $nextafter(self, y)
             }
+            $(
+                #[inline(always)]
+                $own
+            )*
             #[inline(always)]
-            fn erf(self) -> Self {
-                $erf(self)
+            fn hypot(self, y: Self) -> Self {
+                $hypot(self, y)
             }
             #[inline(always)]
-            fn erfc(self) -> Self {
-                $erfc(self)
+            fn atan2(self, y: Self) -> Self {
+                trigonometric::atan2::<$short>(f64::from(self), f64::from(y)) as $t
+            }
+            #[inline(always)]
+            fn is_far(self) -> bool {
+                f64::from(self).abs() > trigonometric::FAR
             }
             #[inline(always)]
             fn polygamma(self, n: Self) -> Self {
@@ -400,24 +425,67 @@ macro_rules! float {
                     (self / p).round_ties_even() * p
                 }
             }
-            unary!($t:
-                exp=exp, exp2=exp2, expm1=exp_m1, ln=ln, log2=log2, log10=log10,
-                log1p=ln_1p, sqrt=sqrt, sin=sin, cos=cos, tan=tan, asin=asin,
-                acos=acos, atan=atan, sinh=sinh, cosh=cosh, tanh=tanh, floor=floor,
-                ceil=ceil, round=round_ties_even, trunc=trunc,
+            unary!($t: sqrt=sqrt, floor=floor, ceil=ceil, round=round_ties_even, trunc=trunc,);
+            binary!($t: copysign=copysign,);
+            branch_free!($t, $short:
+                expm1=exp::expm1, sinh=exp::sinh, cosh=exp::cosh, tanh=exp::tanh,
+                ln=log::ln, log2=log::log2, log10=log::log10, log1p=log::log1p, asinh=log::asinh,
+                acosh=log::acosh, atanh=log::atanh, sin=trigonometric::sin,
+                cos=trigonometric::cos, tan=trigonometric::tan, asin=trigonometric::asin,
+                acos=trigonometric::acos, atan=trigonometric::atan, erfc=erf::erfc,
             );
-            binary!($t: atan2=atan2, hypot=hypot, copysign=copysign,);
             via_f64!($t:
-                asinh=libm::asinh, acosh=libm::acosh, atanh=libm::atanh,
-                erfinv=special::erfinv, lgamma=libm::lgamma,
-                digamma=special::digamma, sinc=special::sinc,
+                sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, erfinv=special::erfinv,
+                lgamma=libm::lgamma, digamma=special::digamma, sinc=special::sinc,
             );
         }
     };
 }
 
-float!(f32, libm::nextafterf, libm::erff, libm::erfcf);
-float!(f64, libm::nextafter, libm::erf, libm::erfc);
+float!(
+    f32,
+    true,
+    libm::nextafterf,
+    |x: f32, y: f32| log::pow_short(f64::from(x), f64::from(y)) as f32,
+    |x: f32, y: f32| {
+        let (x, y) = (f64::from(x), f64::from(y));
+        let root = (x * x + y * y).sqrt();
+        // An infinite side outweighs one that is not a number.
+        if x.is_infinite() || y.is_infinite() {
+            f32::INFINITY
+        } else {
+            root as f32
+        }
+    },
+    {
+        fn exp(self) -> f32 {
+            exp::exp_f32(self)
+        }
+        fn exp2(self) -> f32 {
+            exp::exp2_f32(self)
+        }
+        fn erf(self) -> f32 {
+            erf::erf_f32(self)
+        }
+        fn normal(self) -> (f32, f32) {
+            erf::normal_f32(self)
+        }
+    }
+);
+float!(f64, false, libm::nextafter, libm::pow, libm::hypot, {
+    fn exp(self) -> f64 {
+        exp::exp::<false>(self)
+    }
+    fn exp2(self) -> f64 {
+        exp::exp2::<false>(self)
+    }
+    fn erf(self) -> f64 {
+        erf::erf(self)
+    }
+    fn normal(self) -> (f64, f64) {
+        erf::normal(self)
+    }
+});
 
 impl Compute for i64 {
     const ZERO: Self = 0;

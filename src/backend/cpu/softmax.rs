@@ -4,7 +4,6 @@
 //! rows are then read once for the greatest elements, once for the sums of exponentials and once
 //! for the results, rather than kept: an exponential costs less than writing and reading it again.
 
-mod exp;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +11,10 @@ use super::super::View;
 use super::isa::versions;
 use super::lane::{Acc, Lane, Max, Sum, fold_body, split, sum_with};
 use super::map::{load, store};
+use super::math::Float;
 use super::threads;
 use super::walk::{MOST, Walk, address};
 use crate::base::DType;
-use exp::Exp;
 
 /// At most so many lanes are computed together.
 const TILE: usize = 512;
@@ -88,14 +87,14 @@ versions! {
 }
 
 /// The types that softmax is computed in.
-trait Real: Acc + Exp {}
-impl<C: Acc + Exp> Real for C {}
+trait Real: Acc + Float {}
+impl<C: Acc + Float> Real for C {}
 
 #[inline(always)]
 fn forward_lane_body<C: Real>(log: bool, x: &[C], out: &mut [C]) {
     let top = fold_body::<C, Max>(x);
     for (o, &x) in out.iter_mut().zip(x) {
-        *o = (x - top).quick_exp();
+        *o = (x - top).exp();
     }
     let sum = fold_body::<C, Sum>(out);
     if log {
@@ -119,7 +118,7 @@ fn max_row_body<C: Real>(top: &mut [C], x: &[C]) {
 #[inline(always)]
 fn exp_row_body<C: Real>(sum: &mut [C], top: &[C], x: &[C]) {
     for (sum, (&top, &x)) in sum.iter_mut().zip(top.iter().zip(x)) {
-        *sum = *sum + (x - top).quick_exp();
+        *sum = *sum + (x - top).exp();
     }
 }
 
@@ -130,7 +129,7 @@ fn forward_row_body<C: Real>(log: bool, sum: &[C], top: &[C], x: &[C], out: &mut
     if log {
         terms.for_each(|((o, &x), (&shift, &top))| *o = (x - top) - shift);
     } else {
-        terms.for_each(|((o, &x), (&scale, &top))| *o = (x - top).quick_exp() * scale);
+        terms.for_each(|((o, &x), (&scale, &top))| *o = (x - top).exp() * scale);
     }
 }
 
@@ -139,7 +138,7 @@ fn backward_lane_body<C: Real>(log: bool, g: &[C], y: &[C], out: &mut [C]) {
     if log {
         let sum = fold_body::<C, Sum>(g);
         for (o, (&g, &y)) in out.iter_mut().zip(g.iter().zip(y)) {
-            *o = g - y.quick_exp() * sum;
+            *o = g - y.exp() * sum;
         }
     } else {
         let dot = sum_with(g, y, |g, y| g * y);
@@ -166,7 +165,7 @@ fn sum_row_body<C: Real>(log: bool, sum: &mut [C], g: &[C], y: &[C]) {
 fn backward_row_body<C: Real>(log: bool, sum: &[C], g: &[C], y: &[C], out: &mut [C]) {
     let terms = out.iter_mut().zip(sum).zip(g.iter().zip(y));
     if log {
-        terms.for_each(|((o, &sum), (&g, &y))| *o = g - y.quick_exp() * sum);
+        terms.for_each(|((o, &sum), (&g, &y))| *o = g - y.exp() * sum);
     } else {
         terms.for_each(|((o, &dot), (&g, &y))| *o = y * (g - dot));
     }

@@ -195,7 +195,10 @@ fn share(tasks: usize, cost: f64, f: &(dyn Fn(usize) + Sync)) {
     let job = unsafe { &*pool.job.get() };
     pool.work(job, 0);
     region.close();
-    assert!(!job.panicked.load(Ordering::Relaxed), "a helper panicked in a kernel");
+    assert!(
+        !job.panicked.load(Ordering::Relaxed),
+        "a helper panicked in a kernel"
+    );
 }
 
 impl Job {
