@@ -234,6 +234,24 @@ pub trait Backend: Send + Sync {
         outer: usize,
         eps: f64,
     );
+
+    /// The vjp of [`Backend::layer_norm`] with fixed statistics' gradients, in `x`: with
+    /// `n = (x - mean) * rstd` and `h = g * weight`, `rstd * (h - mean(h) - n * mean(h * n))`.
+    #[allow(clippy::too_many_arguments)]
+    fn layer_norm_backward(
+        &self,
+        out: View,
+        g: View,
+        x: View,
+        mean: View,
+        rstd: View,
+        weight: Option<View>,
+        outer: usize,
+    );
+
+    /// The vjp of [`Backend::layer_norm`] in `weight`, whose shape `out` has: the sum of
+    /// `g * (x - mean) * rstd` over the first `outer` dimensions.
+    fn layer_norm_weight(&self, out: View, g: View, x: View, mean: View, rstd: View, outer: usize);
 }
 
 /// How many blocks of random bits a fill of `numel` elements uses: what the generator advances by.

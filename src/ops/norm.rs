@@ -1,6 +1,7 @@
 //! Normalisation.
 
-use super::def::{Batch, Cost, Forms, IN, Jvp, Kernel, NOTHING, OUT, OpDef, Spec, grad};
+use super::def::{Batch, Cost, Forms, IN, Jvp, Kernel, NOTHING, OUT, OpDef, Spec, grad, spec};
+use super::dispatch::run1;
 use super::meta::{broadcast, result_type};
 use super::{add, cast, clamp_min, div, expand, mean_dims, mul, norm, reshape, sub, sum_dims};
 use crate::base::shape::wrap_dim;
@@ -14,6 +15,8 @@ use smallvec::smallvec;
 pub(super) static OPS: &[&OpDef] = &[
     &LAYER_NORM,
     &LAYER_NORM_FULL,
+    &LAYER_NORM_BACKWARD,
+    &LAYER_NORM_WEIGHT,
     &COSINE_SIMILARITY,
     &NORMALIZE,
 ];
@@ -124,7 +127,15 @@ pub static LAYER_NORM_FULL: OpDef = OpDef {
             input_grad(cx).map(Some)
         }),
         grad(IN(0) | OUT(1) | OUT(2), |cx| match &cx.grads[0] {
-            Some(g) => mul(g, normalized(cx)?).map(Some),
+            Some(g) => {
+                let inputs = [
+                    g.into(),
+                    cx.input(0)?,
+                    cx.output(1)?.into(),
+                    cx.output(2)?.into(),
+                ];
+                run1(&LAYER_NORM_WEIGHT, &inputs, cx.attrs).map(Some)
+            }
             None => Ok(None),
         }),
         grad(NOTHING, |cx| Ok(cx.grads[0].clone())),
@@ -135,6 +146,177 @@ pub static LAYER_NORM_FULL: OpDef = OpDef {
     ..OpDef::BASE
 };
 
+/// The vjp of [`LAYER_NORM_FULL`] in its input, with the gradients of its statistics left out.
+pub static LAYER_NORM_BACKWARD: OpDef = OpDef {
+    name: "native_layer_norm_backward",
+    doc: "With n = (input - mean) * rstd and h = grad * weight, the gradient \
+          rstd * (h - mean(h) - n * mean(h * n)) of layer normalisation.",
+    sig: &["(grad, input, mean, rstd, weight: Tensor?, normalized_shape: int[], eps: float)"],
+    forms: Forms::HIDDEN,
+    meta: |call| {
+        let x = call.tensor(1);
+        Ok(spec(x.shape().clone(), x.dtype()))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let [g, x, mean, rstd] = [0, 1, 2, 3].map(|i| cx.call.tensor(i).as_view());
+        let weight = cx.call.tensor_opt(4).map(Tensor::as_view);
+        let outer = x.layout.ndim() - cx.ints(0).len();
+        cx.backend
+            .layer_norm_backward(cx.outs[0].as_view(), g, x, mean, rstd, weight, outer);
+        Ok(())
+    }),
+    // The map A from h to the result is its own transpose, so dh = A(u), dg = A(u) w, dw = A(u) g.
+    // Means are over the normalised dimensions:
+    //   dn = -r (u mean(h n) + h mean(u n)),  dx = dn r,  dm = -sum(dn r)
+    //   dr = sum(dn (x - m)) + sum(u (h - mean(h) - n mean(h n)))
+    grads: &[
+        grad(IN(1) | IN(2) | IN(3) | IN(4), |cx| {
+            by_weight(transposed(cx)?, &cx.input(4)?).map(Some)
+        }),
+        grad(READS, |cx| {
+            let p = Parts::of(cx)?;
+            mul(p.slope(cx.grad())?, &p.r).map(Some)
+        }),
+        grad(READS, |cx| {
+            let p = Parts::of(cx)?;
+            mul(p.summed(mul(p.slope(cx.grad())?, &p.r)?)?, -1.0).map(Some)
+        }),
+        grad(READS, |cx| {
+            let (p, u) = (Parts::of(cx)?, cx.grad());
+            let through = mul(p.slope(u)?, &p.distance)?;
+            let h = &p.h;
+            let rest = sub(sub(h, p.mean(h)?)?, mul(&p.n, p.mean(&mul(h, &p.n)?)?)?)?;
+            p.summed(add(through, mul(u, rest)?)?).map(Some)
+        }),
+        grad(IN(0) | IN(1) | IN(2) | IN(3), |cx| {
+            mul(transposed(cx)?, cx.tensor(0)?).map(Some)
+        }),
+    ],
+    jvp: Jvp::DoubleVjp,
+    batch: Batch::Dims,
+    cost: Cost::Cheap,
+    ..OpDef::BASE
+};
+
+/// All inputs of [`LAYER_NORM_BACKWARD`].
+const READS: u64 = IN(0) | IN(1) | IN(2) | IN(3) | IN(4);
+
+/// `A(u)` of the rules above.
+fn transposed(cx: &VjpCx) -> Result<Tensor> {
+    let inputs = [
+        cx.grad().into(),
+        cx.input(1)?,
+        cx.input(2)?,
+        cx.input(3)?,
+        Operand::None,
+    ];
+    run1(&LAYER_NORM_BACKWARD, &inputs, cx.attrs)
+}
+
+/// The quantities of the rules above.
+struct Parts {
+    dims: Vec<i64>,
+    /// `x - m`
+    distance: Tensor,
+    r: Tensor,
+    n: Tensor,
+    h: Tensor,
+}
+
+impl Parts {
+    fn of(cx: &VjpCx) -> Result<Self> {
+        let r = widened(cx, &cx.tensor(3)?)?;
+        let distance = sub(cx.tensor(1)?, widened(cx, &cx.tensor(2)?)?)?;
+        Ok(Self {
+            dims: inner_dims(cx),
+            n: mul(&distance, &r)?,
+            distance,
+            r,
+            h: by_weight(cx.tensor(0)?, &cx.input(4)?)?,
+        })
+    }
+
+    fn mean(&self, t: &Tensor) -> Result<Tensor> {
+        mean_dims(t, &self.dims, true)
+    }
+
+    /// The sum over the normalised dimensions.
+    fn summed(&self, t: Tensor) -> Result<Tensor> {
+        sum_dims(t, self.dims.as_slice(), false, None::<DType>)
+    }
+
+    /// `dn`
+    fn slope(&self, u: &Tensor) -> Result<Tensor> {
+        let first = mul(u, self.mean(&mul(&self.h, &self.n)?)?)?;
+        let second = mul(&self.h, self.mean(&mul(u, &self.n)?)?)?;
+        mul(mul(add(first, second)?, &self.r)?, -1.0)
+    }
+}
+
+/// The vjp of [`LAYER_NORM_FULL`] in its weight.
+pub static LAYER_NORM_WEIGHT: OpDef = OpDef {
+    name: "native_layer_norm_weight",
+    doc: "The sum of grad * (input - mean) * rstd over all but the normalised dimensions: the \
+          gradient of layer normalisation in its weight.",
+    sig: &["(grad, input, mean, rstd, normalized_shape: int[], eps: float)"],
+    forms: Forms::HIDDEN,
+    meta: |call| {
+        let inner: Shape = super::create::shape_of(call.attrs.ints(0))?;
+        Ok(spec(inner, call.tensor(1).dtype()))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let [g, x, mean, rstd] = [0, 1, 2, 3].map(|i| cx.call.tensor(i).as_view());
+        let outer = x.layout.ndim() - cx.ints(0).len();
+        cx.backend
+            .layer_norm_weight(cx.outs[0].as_view(), g, x, mean, rstd, outer);
+        Ok(())
+    }),
+    // dg = u n,  dx = u g r,  dm = -sum(u g r),  dr = sum(u g (x - m)), over the normalised dimensions
+    grads: &[
+        grad(IN(1) | IN(2) | IN(3), |cx| {
+            let distance = sub(cx.tensor(1)?, widened(cx, &cx.tensor(2)?)?)?;
+            mul(cx.grad(), mul(distance, widened(cx, &cx.tensor(3)?)?)?).map(Some)
+        }),
+        grad(IN(0) | IN(3), |cx| weighted_rows(cx).map(Some)),
+        grad(IN(0) | IN(3), |cx| {
+            let sums = sum_dims(
+                weighted_rows(cx)?,
+                inner_dims(cx).as_slice(),
+                false,
+                None::<DType>,
+            )?;
+            mul(sums, -1.0).map(Some)
+        }),
+        grad(IN(0) | IN(1) | IN(2), |cx| {
+            let distance = sub(cx.tensor(1)?, widened(cx, &cx.tensor(2)?)?)?;
+            let terms = mul(mul(cx.grad(), cx.tensor(0)?)?, distance)?;
+            sum_dims(terms, inner_dims(cx).as_slice(), false, None::<DType>).map(Some)
+        }),
+    ],
+    jvp: Jvp::DoubleVjp,
+    batch: Batch::Dims,
+    cost: Cost::Cheap,
+    ..OpDef::BASE
+};
+
+/// `u g r` of the rules above.
+fn weighted_rows(cx: &VjpCx) -> Result<Tensor> {
+    mul(mul(cx.grad(), cx.tensor(0)?)?, widened(cx, &cx.tensor(3)?)?)
+}
+
+/// The normalised dimensions, from the end.
+fn inner_dims(cx: &VjpCx) -> Vec<i64> {
+    (1..=cx.attrs.ints(0).len() as i64).map(|d| -d).collect()
+}
+
+/// `t * weight`, if there is a weight.
+fn by_weight(t: Tensor, weight: &Operand) -> Result<Tensor> {
+    match weight {
+        Operand::Tensor(w) => mul(t, w),
+        _ => Ok(t),
+    }
+}
+
 /// A statistic with the normalised dimensions put back as size 1.
 fn widened(cx: &VjpCx, t: &Tensor) -> Result<Tensor> {
     let inner = cx.attrs.ints(0).len();
@@ -143,17 +325,8 @@ fn widened(cx: &VjpCx, t: &Tensor) -> Result<Tensor> {
     reshape(t, &shape)
 }
 
-fn normalized(cx: &VjpCx) -> Result<Tensor> {
-    let (m, r) = (widened(cx, &cx.output(1)?)?, widened(cx, &cx.output(2)?)?);
-    mul(sub(cx.tensor(0)?, m)?, r)
-}
-
 fn input_grad(cx: &VjpCx) -> Result<Tensor> {
-    let inner = cx.attrs.ints(0).len() as i64;
-    let dims: Vec<i64> = (1..=inner).map(|d| -d).collect();
     let count: i64 = cx.attrs.ints(0).iter().product();
-    let n = normalized(cx)?;
-    let r = widened(cx, &cx.output(2)?)?;
     let mut total: Option<Tensor> = None;
     let mut collect = |t: Tensor| -> Result<()> {
         total = Some(match total.take() {
@@ -163,23 +336,24 @@ fn input_grad(cx: &VjpCx) -> Result<Tensor> {
         Ok(())
     };
     if let Some(g) = &cx.grads[0] {
-        let h = match cx.input(1)? {
-            Operand::Tensor(w) => mul(g, w)?,
-            _ => g.clone(),
-        };
-        let centre = mean_dims(&h, &dims, true)?;
-        let tilt = mul(&n, mean_dims(mul(&h, &n)?, &dims, true)?)?;
-        collect(mul(&r, sub(sub(h, centre)?, tilt)?)?)?;
+        let inputs = [
+            g.into(),
+            cx.input(0)?,
+            cx.output(1)?.into(),
+            cx.output(2)?.into(),
+            cx.input(1)?,
+        ];
+        collect(run1(&LAYER_NORM_BACKWARD, &inputs, cx.attrs)?)?;
     }
     if let Some(gm) = &cx.grads[1] {
-        collect(expand(
-            &mul(widened(cx, gm)?, 1.0 / count as f64)?,
-            cx.shape(0),
-        )?)?;
+        let each = mul(widened(cx, gm)?, 1.0 / count as f64)?;
+        collect(expand(&each, cx.shape(0))?)?;
     }
     if let Some(gr) = &cx.grads[2] {
+        let (m, r) = (widened(cx, &cx.output(1)?)?, widened(cx, &cx.output(2)?)?);
+        let n = mul(sub(cx.tensor(0)?, m)?, &r)?;
         let slope = mul(mul(&r, &r)?, -1.0 / count as f64)?;
-        collect(mul(mul(widened(cx, gr)?, slope)?, &n)?)?;
+        collect(mul(mul(widened(cx, gr)?, slope)?, n)?)?;
     }
     total.map_or_else(
         || Tensor::zeros(cx.shape(0).clone(), cx.dtype(0), cx.meta(0).device),

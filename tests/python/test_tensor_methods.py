@@ -68,9 +68,11 @@ def test_functions_of_methods():
     assert rg.fill_(y, 2.0) is y and rg.zero_(y) is y and y.tolist() == [0.0, 0.0]
 
 
-def test_settings_that_change_nothing():
+def test_settings_that_change_no_result():
+    before = rg.get_num_threads()
     rg.set_num_threads(4)
-    assert rg.get_num_threads() == 1
+    assert rg.get_num_threads() == 4
+    rg.set_num_threads(before)
     rg.set_float32_matmul_precision("high")
     assert rg.get_float32_matmul_precision() == "highest"
     rg.set_default_device(None)

@@ -9,19 +9,23 @@ use super::super::functor::Block;
 use super::super::{Functor, Input, View};
 use super::isa::versions;
 use super::threads::{self, Shared};
+use super::transpose::Across;
 use super::walk::{Cursor, Dense, MOST, Place, Walk, address};
-use crate::base::{DType, Layout, Scalar};
+use crate::base::{DType, Device, Layout, Scalar};
+use crate::memory::Storage;
 use crate::with_dtype;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use smallvec::SmallVec;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 #[cfg(test)]
 mod tests;
 
-/// Elements in a block: 4 KiB of `f64`, so that four blocks stay in the first cache.
-const BLOCK: usize = 512;
+/// Elements in a block: 8 KiB of `f64`, so that an operand, its copy and the result stay in the first
+/// cache.
+const BLOCK: usize = 1024;
 
 /// A type that functors compute in.
 pub(super) trait ComputeType: Copy + Default + Send + Sync + 'static {
@@ -140,9 +144,88 @@ fn run<C: ComputeType + AllCasts>(f: Functor, params: &[Scalar], out: View, ins:
     {
         return cast::<C>(out, *x, n);
     }
-    if n > 0 && !as_they_lie(f, block, params, &out, n, ins) {
+    if n > 0
+        && !as_they_lie(f, block, params, &out, n, ins)
+        && !(n >= WORTH_TURNING && turned(f, params, C::DTYPE, &out, n, ins))
+    {
         by_blocks(f, block, params, out, n, ins);
     }
+}
+
+/// From so many elements on, inputs that lie across the output's rows are copied the other way round
+/// first.
+const WORTH_TURNING: usize = 1 << 12;
+
+/// Computes with copies of those inputs that lie across the rows of a dense output, or copies to the
+/// output itself. `false` if there are none, or no memory, and then nothing has been done.
+fn turned(
+    f: Functor,
+    params: &[Scalar],
+    compute: DType,
+    out: &View,
+    n: usize,
+    ins: &[Input],
+) -> bool {
+    if !is_dense(out.layout) {
+        return false;
+    }
+    let copy = |across: &Across, to: *mut u8, v: &View| {
+        // SAFETY: `to` has room for the elements: the output, which nothing else refers to here, or
+        // a new buffer.
+        unsafe {
+            match v.dtype.size() {
+                1 => across.copy::<u8>(to, v),
+                2 => across.copy::<u16>(to.cast(), v),
+                4 => across.copy::<u32>(to.cast(), v),
+                _ => across.copy::<u64>(to.cast(), v),
+            }
+        }
+    };
+    if let (Functor::Copy, [Input::View(v)]) = (f, ins)
+        && v.dtype == out.dtype
+    {
+        let across = Across::new(out.layout, v.layout).filter(|_| !meet(span(v), span(out)));
+        let Some(across) = across else { return false };
+        copy(
+            &across,
+            address::<u8>(out, out.layout.offset * out.dtype.size()),
+            v,
+        );
+        return true;
+    }
+    let layout = Layout {
+        offset: 0,
+        ..out.layout.clone()
+    };
+    let copies: SmallVec<[Option<Storage>; MOST]> = ins
+        .iter()
+        .map(|input| match input {
+            Input::View(v) => {
+                let across = Across::new(out.layout, v.layout)?;
+                let storage = Storage::new(n * v.dtype.size(), Device::Cpu).ok()?;
+                copy(&across, storage.as_ptr(), v);
+                Some(storage)
+            }
+            Input::Scalar(_) => None,
+        })
+        .collect();
+    if copies.iter().all(Option::is_none) {
+        return false;
+    }
+    let ins: SmallVec<[Input; MOST]> = ins
+        .iter()
+        .zip(&copies)
+        .map(|(input, copy)| match (input, copy) {
+            (Input::View(v), Some(storage)) => Input::View(View {
+                storage,
+                layout: &layout,
+                dtype: v.dtype,
+            }),
+            _ => *input,
+        })
+        .collect();
+    map(f, params, compute, *out, &ins);
+    true
 }
 
 /// Copies dense elements to other memory; either side's are of the compute type.
@@ -470,7 +553,7 @@ pub(super) unsafe fn load<C: ComputeType + AllCasts>(
                 // SAFETY: the caller's promise.
                 let x = C::load(unsafe { *from });
                 // SAFETY: `to` has room for `n`.
-                (0..n).for_each(|i| unsafe { to.add(i).write(x) });
+                repeat(x, unsafe { std::slice::from_raw_parts_mut(to.cast(), n) });
             }
             1 => {
                 // SAFETY: the caller's promise; `to` has room for `n` and is a block of its own.
@@ -540,6 +623,13 @@ versions! {
     /// Stores elements one after the other.
     fn store_dense<S: Copy, C: Stores<S>>(from: &[C], to: &mut [MaybeUninit<S>])
         = store_dense_body;
+    /// Writes the same value everywhere.
+    fn repeat<C: Copy>(x: C, to: &mut [MaybeUninit<C>]) = repeat_body;
+}
+
+#[inline(always)]
+fn repeat_body<C: Copy>(x: C, to: &mut [MaybeUninit<C>]) {
+    to.fill(MaybeUninit::new(x));
 }
 
 /// A computed type that can be copied out of a block and stored.

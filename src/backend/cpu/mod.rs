@@ -128,4 +128,21 @@ impl Backend for Cpu {
     ) {
         norm::layer_norm(out, mean, rstd, x, weight, bias, outer, eps);
     }
+
+    fn layer_norm_backward(
+        &self,
+        out: View,
+        g: View,
+        x: View,
+        mean: View,
+        rstd: View,
+        weight: Option<View>,
+        outer: usize,
+    ) {
+        norm::layer_norm_backward(out, g, x, mean, rstd, weight, outer);
+    }
+
+    fn layer_norm_weight(&self, out: View, g: View, x: View, mean: View, rstd: View, outer: usize) {
+        norm::layer_norm_weight(out, g, x, mean, rstd, outer);
+    }
 }

@@ -3,11 +3,12 @@
 use super::super::View;
 use super::isa::versions;
 use super::lane::{Acc, BLOCK, Cascade, Lane, Sum, fold_body, select, sum_with};
-use super::map::store;
+use super::map::{load, store};
 use super::math::Float;
-use super::threads;
+use super::threads::{self, Shared};
 use super::walk::Walk;
 use crate::base::DType;
+use std::ops::Range;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,143 @@ fn typed<C: Acc + Float>(
     });
 }
 
+/// See [`super::super::Backend::layer_norm_backward`].
+pub(super) fn layer_norm_backward(
+    out: View,
+    g: View,
+    x: View,
+    mean: View,
+    rstd: View,
+    weight: Option<View>,
+    outer: usize,
+) {
+    let statistics = [mean, rstd];
+    match x.dtype {
+        DType::F64 => backward::<f64>(out, g, x, statistics, weight, outer),
+        _ => backward::<f32>(out, g, x, statistics, weight, outer),
+    }
+}
+
+fn backward<C: Acc + Float>(
+    out: View,
+    g: View,
+    x: View,
+    [mean, rstd]: [View; 2],
+    weight: Option<View>,
+    outer: usize,
+) {
+    let lane = |v: &View, first: usize| Lane::new(v.layout, first..v.layout.ndim());
+    let lanes = [&out, &g, &x].map(|v| lane(v, outer));
+    let mut buffer = Vec::new();
+    let weight = weight.as_ref().map(|v| {
+        // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+        unsafe { lane(v, 0).read::<C>(v, v.layout.offset, &mut buffer) }
+    });
+    let rows = Rows::new([&out, &g, &x], [&mean, &rstd], outer);
+    threads::ranges(rows.len(), 1, lanes[0].len as f64 * 0.5 + 20.0, |range| {
+        let mut buffers: [Vec<C>; 3] = Default::default();
+        let [result, g_buffer, x_buffer] = &mut buffers;
+        rows.each::<C>(range, [&mean, &rstd], |[to, g_at, x_at], m, r| {
+            // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+            unsafe {
+                let g = lanes[1].read::<C>(&g, g_at, g_buffer);
+                let x = lanes[2].read::<C>(&x, x_at, x_buffer);
+                lanes[0].fill(&out, to, result, |out| {
+                    lane_backward(g, x, weight, m, r, out)
+                });
+            }
+        });
+    });
+}
+
+/// See [`super::super::Backend::layer_norm_weight`].
+pub(super) fn layer_norm_weight(out: View, g: View, x: View, mean: View, rstd: View, outer: usize) {
+    let statistics = [mean, rstd];
+    match x.dtype {
+        DType::F64 => weight_sum::<f64>(out, g, x, statistics, outer),
+        _ => weight_sum::<f32>(out, g, x, statistics, outer),
+    }
+}
+
+/// Rows that are summed one after the other, before sums are merged pairwise: what a thread takes.
+const ROWS: usize = 64;
+
+fn weight_sum<C: Acc + Float>(out: View, g: View, x: View, [mean, rstd]: [View; 2], outer: usize) {
+    let lane = |v: &View, first: usize| Lane::new(v.layout, first..v.layout.ndim());
+    let lanes = [&g, &x].map(|v| lane(v, outer));
+    let n = lanes[0].len;
+    let rows = Rows::new([&g, &g, &x], [&mean, &rstd], outer);
+    let pieces = rows.len().div_ceil(ROWS);
+    let mut parts = vec![C::ZERO; pieces * n];
+    let shared = Shared(parts.as_mut_ptr());
+    threads::tasks(pieces, (ROWS * n) as f64 * 0.3, |i| {
+        let mut buffers: [Vec<C>; 2] = Default::default();
+        let [g_buffer, x_buffer] = &mut buffers;
+        // SAFETY: every task has places of its own.
+        let sums = unsafe { shared.slice(i * n..(i + 1) * n) };
+        let range = i * ROWS..rows.len().min((i + 1) * ROWS);
+        rows.each::<C>(range, [&mean, &rstd], |[_, g_at, x_at], m, r| {
+            // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+            unsafe {
+                let g = lanes[0].read::<C>(&g, g_at, g_buffer);
+                let x = lanes[1].read::<C>(&x, x_at, x_buffer);
+                add_normalised(sums, g, x, m, r);
+            }
+        });
+    });
+    let join = |a: &mut Vec<C>, b: &Vec<C>| {
+        a.iter_mut().zip(b).for_each(|(a, &b)| *a = *a + b);
+    };
+    let mut cascade = Cascade::new();
+    parts
+        .chunks(n.max(1))
+        .for_each(|part| cascade.push(part.to_vec(), join));
+    let total = cascade.finish(join).unwrap_or_else(|| vec![C::ZERO; n]);
+    // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+    unsafe { lane(&out, 0).write(&out, out.layout.offset, &total) };
+}
+
+/// The rows that are normalised, with their statistics.
+struct Rows {
+    walks: [Walk; 2],
+}
+
+impl Rows {
+    /// Rows of three views, over their first `outer` dimensions.
+    fn new(views: [&View; 3], statistics: [&View; 2], outer: usize) -> Self {
+        let leading = |v: &View| select(v.layout, |d| d < outer);
+        let [a, b, c] = views.map(leading);
+        let [m, r] = statistics.map(leading);
+        Self {
+            walks: [Walk::in_order(&[&a, &b, &c]), Walk::in_order(&[&a, &m, &r])],
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.walks[0].len()
+    }
+
+    /// Calls `f` with the positions of some rows and their statistics.
+    fn each<C: Acc>(
+        &self,
+        range: Range<usize>,
+        [mean, rstd]: [&View; 2],
+        mut f: impl FnMut([usize; 3], C, C),
+    ) {
+        for i in range {
+            let [a, b, c, ..] = self.walks[0].place(i);
+            let [_, m_at, r_at, ..] = self.walks[1].place(i);
+            let (mut m, mut r) = (C::ZERO, C::ZERO);
+            // SAFETY: NOTE [Views in bounds].
+            unsafe {
+                load(mean, m_at, 1, 1, &mut m);
+                load(rstd, r_at, 1, 1, &mut r);
+            }
+            f([a, b, c], m, r);
+        }
+    }
+}
+
 /// The types that statistics are computed in.
 trait Real: Acc + Float {}
 impl<C: Acc + Float> Real for C {}
@@ -89,6 +227,56 @@ versions! {
         eps: f64,
         out: &mut [C],
     ) -> (C, C) = lane_norm_body;
+}
+
+versions! {
+    fn lane_backward<C: Real>(
+        g: &[C],
+        x: &[C],
+        weight: Option<&[C]>,
+        m: C,
+        r: C,
+        out: &mut [C],
+    ) = lane_backward_body;
+    /// Adds `g (x - m) r` to `sums`.
+    fn add_normalised<C: Real>(sums: &mut [C], g: &[C], x: &[C], m: C, r: C)
+        = add_normalised_body;
+}
+
+#[inline(always)]
+fn lane_backward_body<C: Real>(g: &[C], x: &[C], weight: Option<&[C]>, m: C, r: C, out: &mut [C]) {
+    // h lies in `out` until the result takes its place.
+    match weight {
+        Some(w) => {
+            let terms = out.iter_mut().zip(g.iter().zip(w));
+            terms.for_each(|(h, (&g, &w))| *h = g * w);
+        }
+        None => out.copy_from_slice(g),
+    }
+    let n: C = Float::of(x.len() as f64);
+    let centre = pairwise(out, |block| fold_body::<C, Sum>(block)) / n;
+    let tilt = pairwise_of(out, x, |h, x| h * ((x - m) * r)) / n;
+    for (h, &x) in out.iter_mut().zip(x) {
+        *h = r * (*h - centre - (x - m) * r * tilt);
+    }
+}
+
+#[inline(always)]
+fn add_normalised_body<C: Real>(sums: &mut [C], g: &[C], x: &[C], m: C, r: C) {
+    for (s, (&g, &x)) in sums.iter_mut().zip(g.iter().zip(x)) {
+        *s = *s + g * ((x - m) * r);
+    }
+}
+
+/// The pairwise sum of `f` over two rows.
+#[inline(always)]
+fn pairwise_of<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
+    let mut cascade = Cascade::new();
+    let join = |a: &mut C, b: &C| *a = a.add(*b);
+    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+        cascade.push(sum_with(a, b, &f), join);
+    }
+    cascade.finish(join).unwrap_or(C::ZERO)
 }
 
 #[inline(always)]

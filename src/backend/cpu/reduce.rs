@@ -24,10 +24,16 @@ const TILE: usize = 256;
 /// Rows of a tile that are folded one after the other before tiles are merged pairwise.
 const ROWS: usize = 32;
 
+/// Rows that are folded in one pass over a tile.
+const GROUP: usize = 4;
+
 /// Rows, and elements, that one thread takes of a long reduction: a power of two of those that are
 /// folded one after the other.
 const ROWS_OF_PIECE: usize = 32 * ROWS;
-const PIECE: usize = 64 * BLOCK;
+const PIECE: usize = 32 * DENSE_BLOCK;
+
+/// Elements that lie one after the other are folded in blocks of this size.
+const DENSE_BLOCK: usize = 1024;
 
 /// See [`super::super::Backend::reduce`]. Sums and products are computed in the compute type of
 /// the output, the others in that of the input.
@@ -248,11 +254,11 @@ impl<'a> Plan<'a> {
             let from = address::<C>(&self.x, x + range.start);
             // SAFETY: NOTE [Views in bounds].
             let elements = unsafe { std::slice::from_raw_parts(from, range.len()) };
-            if elements.len() <= BLOCK {
+            if elements.len() <= DENSE_BLOCK {
                 return fold::<C, F>(elements);
             }
             let mut cascade = Cascade::new();
-            for block in elements.chunks(BLOCK) {
+            for block in elements.chunks(DENSE_BLOCK) {
                 cascade.push(fold::<C, F>(block), join);
             }
             cascade.finish(join).unwrap_or(F::NEUTRAL)
@@ -343,25 +349,40 @@ impl<'a> Plan<'a> {
         let mut cascade = Cascade::new();
         let mut tile = fresh(&mut spare);
         let mut held = 0;
-        visit(rows, x, 0, &mut |x, _| {
-            let row = if direct {
-                address::<C>(&self.x, x)
-            } else {
-                // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
-                unsafe { load(&self.x, x, xs, n, buffer.as_mut_ptr()) };
-                buffer.as_ptr()
-            };
-            // SAFETY: `n` elements of the view or of the filled buffer; nobody writes them during
-            // the merge.
-            let row = unsafe { std::slice::from_raw_parts(row, n) };
-            merge_row::<C, F>(&mut tile, row);
-            held += 1;
-            if held == ROWS {
+        // SAFETY: NOTE [Views in bounds]; only called if `direct`.
+        let row = |at: usize| unsafe { std::slice::from_raw_parts(address::<C>(&self.x, at), n) };
+        if let [(count, stride, _)] = *rows
+            && direct
+        {
+            for first in (0..count).step_by(ROWS) {
+                let mut next = first;
+                let end = count.min(first + ROWS);
+                while next + GROUP <= end {
+                    let group = std::array::from_fn(|i| row(x + (next + i) * stride));
+                    merge_rows::<C, F>(&mut tile, group);
+                    next += GROUP;
+                }
+                (next..end).for_each(|i| merge_row::<C, F>(&mut tile, row(x + i * stride)));
                 let full = std::mem::replace(&mut tile, fresh(&mut spare));
                 cascade.push(full, join);
-                held = 0;
             }
-        });
+        } else {
+            visit(rows, x, 0, &mut |x, _| {
+                if direct {
+                    merge_row::<C, F>(&mut tile, row(x));
+                } else {
+                    // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
+                    unsafe { load(&self.x, x, xs, n, buffer.as_mut_ptr()) };
+                    merge_row::<C, F>(&mut tile, &buffer[..n]);
+                }
+                held += 1;
+                if held == ROWS {
+                    let full = std::mem::replace(&mut tile, fresh(&mut spare));
+                    cascade.push(full, join);
+                    held = 0;
+                }
+            });
+        }
         if held > 0 {
             cascade.push(std::mem::take(&mut tile), join);
         }
@@ -372,6 +393,8 @@ impl<'a> Plan<'a> {
 versions! {
     /// Merges the elements of `row` into `tile`.
     fn merge_row<C: Acc, F: Fold<C>>(tile: &mut [C], row: &[C]) = merge_row_body;
+    /// Merges the elements of several rows into `tile`, one after the other.
+    fn merge_rows<C: Acc, F: Fold<C>>(tile: &mut [C], rows: [&[C]; GROUP]) = merge_rows_body;
     /// Merges the results `part` into `tile`.
     fn merge_tile<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) = merge_tile_body;
 }
@@ -380,6 +403,19 @@ versions! {
 fn merge_row_body<C: Acc, F: Fold<C>>(tile: &mut [C], row: &[C]) {
     for (a, &b) in tile.iter_mut().zip(row) {
         *a = F::merge(*a, F::lift(b));
+    }
+}
+
+#[inline(always)]
+fn merge_rows_body<C: Acc, F: Fold<C>>(tile: &mut [C], rows: [&[C]; GROUP]) {
+    let n = tile.len();
+    let [a, b, c, d] = rows.map(|row| &row[..n]);
+    for i in 0..n {
+        let mut sum = tile[i];
+        for x in [a[i], b[i], c[i], d[i]] {
+            sum = F::merge(sum, F::lift(x));
+        }
+        tile[i] = sum;
     }
 }
 

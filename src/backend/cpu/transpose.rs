@@ -1,7 +1,10 @@
 //! Copies of matrices the other way round.
 
+use super::super::View;
 use super::isa::versions;
 use super::threads::{self, Shared};
+use super::walk::{Axes, Walk, address};
+use crate::base::Layout;
 
 /// Elements as they are moved: only their size matters.
 pub(super) trait Word: Copy + Default + Send + Sync + 'static {
@@ -109,6 +112,65 @@ fn by_lines<T: Word, const N: usize>(matrices: Matrices<T>) {
     }
     for j in whole_columns..columns {
         (0..rows).for_each(|i| rest(i, j));
+    }
+}
+
+/// Copies of fewer rows or columns are quicker one after the other.
+const LEAST: usize = 8;
+
+/// How a view lies across the rows of another: see [`Across::new`].
+pub(super) struct Across {
+    /// The dimension along which the rows go: its size, and the view's stride.
+    rows: (usize, usize),
+    /// The one along which the view's elements are neighbours: its size, and the rows' stride.
+    columns: (usize, usize),
+    /// The others: their sizes, and the strides of both.
+    others: Axes,
+}
+
+impl Across {
+    /// If neighbours along the rows of `to`, which is dense, are apart in `from`, of the same shape,
+    /// but neighbours along another dimension are together.
+    pub(super) fn new(to: &Layout, from: &Layout) -> Option<Self> {
+        let mut others = Walk::new(&[to, from]).axes();
+        let (rows, [step, stride, ..]) = others.pop()?;
+        let columns = others.iter().position(|(n, s)| s[1] == 1 && *n >= LEAST)?;
+        if step != 1 || stride <= 1 || rows < LEAST {
+            return None;
+        }
+        let (n, strides) = others.remove(columns);
+        Some(Self {
+            rows: (rows, stride),
+            columns: (n, strides[0]),
+            others,
+        })
+    }
+
+    /// Copies the elements of `from` to the rows at `to`.
+    ///
+    /// # Safety
+    /// `to` has room for the elements, and nothing else refers to it; the view is the one that this
+    /// was made of.
+    pub(super) unsafe fn copy<T: Word>(&self, to: *mut T, from: &View) {
+        let (rows, stride) = self.rows;
+        let (columns, to_stride) = self.columns;
+        let to = Shared(to);
+        let from = Shared(address::<T>(from, from.layout.offset));
+        let matrix = |mut i: usize| {
+            let mut at = [0; 2];
+            for (n, strides) in self.others.iter().rev() {
+                at[0] += i % n * strides[0];
+                at[1] += i % n * strides[1];
+                i /= n;
+            }
+            // SAFETY: the caller's promise.
+            unsafe {
+                let from = from.at(at[1]);
+                transpose([rows, columns], from, stride, to.at(at[0]), to_stride);
+            }
+        };
+        let matrices = self.others.iter().map(|(n, _)| n).product();
+        threads::tasks(matrices, (rows * columns) as f64 * 0.2, matrix);
     }
 }
 

@@ -31,6 +31,15 @@ impl Walk {
     /// Plans a walk over layouts of one shape. Dimensions are ordered by the strides of the first
     /// layout and merged where all layouts allow it, so that runs are as long as they can be.
     pub(super) fn new(layouts: &[&Layout]) -> Self {
+        Self::plan(layouts, true)
+    }
+
+    /// As [`Walk::new`], in row-major order.
+    pub(super) fn in_order(layouts: &[&Layout]) -> Self {
+        Self::plan(layouts, false)
+    }
+
+    fn plan(layouts: &[&Layout], by_stride: bool) -> Self {
         debug_assert!(layouts.len() <= MOST);
         let shape = &layouts[0].shape;
         let strides_at = |d: usize| {
@@ -45,7 +54,9 @@ impl Walk {
             .map(|d| (shape[d], strides_at(d)))
             .collect();
         // Largest stride of the output first; ties keep their order.
-        dims.sort_by(|a, b| b.1[0].cmp(&a.1[0]));
+        if by_stride {
+            dims.sort_by(|a, b| b.1[0].cmp(&a.1[0]));
+        }
         let mut merged = Axes::new();
         for (n, s) in dims {
             if let Some((m, t)) = merged.last_mut()
