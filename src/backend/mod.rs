@@ -199,12 +199,19 @@ pub trait Backend: Send + Sync {
     /// places of `x`, in order, with `combine` ([`Combine::Set`] or [`Combine::Add`]).
     fn index_put(&self, combine: Combine, x: View, indices: &[View], values: View) -> Result<()>;
 
-    /// Sorts `x` along `dim`, stably; NaN sorts as the greatest. `index` receives positions as
-    /// `i64`.
+    /// The first elements of `x` in order along `dim`, as many as `values` has there, stably; NaN
+    /// sorts as the greatest. `index` receives positions as `i64`.
     fn sort(&self, values: View, index: View, x: View, dim: usize, descending: bool);
 
-    /// The row-major positions (flat indices) of the elements that are not zero.
-    fn nonzero(&self, x: View) -> Vec<i64>;
+    /// `x` with the order reversed along the dimensions `dims`.
+    fn flip(&self, out: View, x: View, dims: &[usize]);
+
+    /// How many elements are not zero.
+    fn count_nonzero(&self, x: View) -> usize;
+
+    /// The row-major positions (flat indices) of the elements that are not zero, as many as `out`,
+    /// 1-d and dense `i64`, has room for.
+    fn nonzero(&self, out: View, x: View);
 
     /// For each element of `v`, how many elements of its row of the sorted `boundaries` are less
     /// (`right`: less or equal). `boundaries` is 1-d, or has `v`'s leading dimensions.

@@ -409,8 +409,10 @@ pub static FLAT_NONZERO: OpDef = OpDef {
             not_implemented,
             "on the meta device there are no elements to test, so the shape of the result is unknown"
         );
-        let found = backend::of(x.device())?.nonzero(x.as_view());
-        Ok(smallvec![Tensor::from_slice(&found, [found.len()])?])
+        let backend = backend::of(x.device())?;
+        let found = Tensor::empty([backend.count_nonzero(x.as_view())], DType::I64, x.device())?;
+        backend.nonzero(found.as_view(), x.as_view());
+        Ok(smallvec![found])
     }),
     ..OpDef::BASE
 };

@@ -7,7 +7,6 @@ use super::{
     clone, diagonal, ge, index_select, le, reshape, sub, sum, sum_dims, transpose, unsqueeze, view,
     where_,
 };
-use crate::backend::View;
 use crate::base::shape::{wrap_dim, wrap_dims};
 use crate::base::{Attr, Attrs, DType, Device, Layout, Result, Scalar, Shape};
 use crate::tensor::Tensor;
@@ -78,44 +77,8 @@ pub static FLIP: OpDef = OpDef {
             [] => smallvec![],
             dims => wrap_dims(dims, ndim)?,
         };
-        // The flipped dimensions are looked up from their ends.
-        let lead: SmallVec<[usize; 4]> = dims
-            .iter()
-            .copied()
-            .chain((0..ndim).filter(|d| !dims.contains(d)))
-            .collect();
-        let shape: Shape = dims.iter().map(|&d| x.shape()[d]).collect();
-        let mut indices: SmallVec<[(Tensor, Layout); 2]> = smallvec![];
-        for (i, &n) in shape.iter().enumerate() {
-            let down = Tensor::empty([n], DType::I64, x.device())?;
-            let last = n as i64 - 1;
-            cx.backend
-                .iota(down.as_view(), Scalar::Int(last), Scalar::Int(-1));
-            let mut layout = Layout::contiguous([n].into());
-            for _ in i + 1..shape.len() {
-                layout.shape.push(1);
-                layout.strides.push(0);
-            }
-            indices.push((down, layout.broadcast_to(&shape)));
-        }
-        if indices.is_empty() {
-            move_elements(cx.backend, out.as_view(), x.as_view());
-            return Ok(());
-        }
-        let views: SmallVec<[View; 2]> = indices.iter().map(|(t, l)| at(t, l)).collect();
-        let from = super::view::permuted(x.layout(), &lead);
-        let to = super::view::permuted(out.layout(), &lead);
-        let (from, to) = (
-            View {
-                layout: &from,
-                ..x.as_view()
-            },
-            View {
-                layout: &to,
-                ..out.as_view()
-            },
-        );
-        cx.backend.index(to, from, &views)
+        cx.backend.flip(out.as_view(), x.as_view(), &dims);
+        Ok(())
     }),
     // Its own inverse.
     grads: &[grad(NOTHING, |cx| {

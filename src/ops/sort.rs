@@ -8,7 +8,7 @@ use super::{
 };
 use crate::base::shape::wrap_dim;
 use crate::base::{Attr, Attrs, DType, Result, Scalar, Shape};
-use crate::tape::Outputs;
+use crate::tape::{Outputs, mode};
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
 use smallvec::smallvec;
@@ -42,11 +42,21 @@ const NAMES: Returns = Returns::Named(&["values", "indices"]);
 /// The kernel of the sorts: values and positions.
 pub static ORDER: OpDef = OpDef {
     name: "sort_order",
-    doc: "The elements in order along `dim`, and their positions.",
-    sig: &["(input, dim: int, descending: bool)"],
+    doc: "The first `k` elements in order along `dim`, and their positions.",
+    sig: &["(input, dim: int, descending: bool, k: int)"],
     forms: Forms::HIDDEN,
     returns: Returns::Tuple,
-    meta: super::meta::values_and_places,
+    meta: |call| {
+        let mut specs = super::meta::values_and_places(call)?;
+        let x = call.tensor(0);
+        if x.ndim() > 0 {
+            let dim = wrap_dim(call.attrs.int(0), x.ndim())?;
+            for spec in &mut specs {
+                spec.shape[dim] = call.attrs.int(2) as usize;
+            }
+        }
+        Ok(specs)
+    },
     kernel: Kernel::Compute(|cx| {
         let x = cx.call.tensor(0);
         let dim = wrap_dim(cx.int(0), x.ndim())?;
@@ -62,10 +72,27 @@ pub static ORDER: OpDef = OpDef {
 
 /// The elements in order along `dim`, without history, and their positions.
 fn sorted(x: &Tensor, dim: usize, descending: bool) -> Result<(Tensor, Tensor)> {
-    let attrs: Attrs = [dim.into(), descending.into()].into_iter().collect();
+    let n = x.shape().get(dim).map_or(1, |n| *n);
+    first_sorted(x, dim, descending, n)
+}
+
+/// The first `k` elements in order along `dim`, without history, and their positions.
+fn first_sorted(x: &Tensor, dim: usize, descending: bool, k: usize) -> Result<(Tensor, Tensor)> {
+    let attrs: Attrs = [dim.into(), descending.into(), k.into()]
+        .into_iter()
+        .collect();
     let mut outs = super::dispatch::run(&ORDER, &[x.detach().into()], &attrs)?;
     let places = outs.swap_remove(1);
     Ok((outs.swap_remove(0), places))
+}
+
+/// The elements of `x` at `places`, which `values` are: looked up if that must be recorded.
+fn with_history(values: Tensor, x: &Tensor, places: &Tensor, dim: usize) -> Result<Tensor> {
+    let recorded = mode::grad_enabled() && x.requires_grad();
+    if recorded || mode::open_levels() > 0 || super::dispatch::depends(x) {
+        return gather(x, places, dim);
+    }
+    Ok(values)
 }
 
 /// The positions of the elements in ascending or descending order along `dim`.
@@ -88,8 +115,8 @@ pub static SORT: OpDef = OpDef {
     kernel: Kernel::Composite(|call| {
         let x = call.tensor(0);
         let dim = wrap_dim(call.attrs.int(0), x.ndim())?;
-        let (_, places) = sorted(x, dim, call.attrs.bool(1))?;
-        Ok(smallvec![gather(x, &places, dim)?, places])
+        let (values, places) = sorted(x, dim, call.attrs.bool(1))?;
+        Ok(smallvec![with_history(values, x, &places, dim)?, places])
     }),
     ..OpDef::COMPOSITE
 };
@@ -138,11 +165,8 @@ pub static TOPK: OpDef = OpDef {
             "selected index k out of range: k is {k}, and dimension {dim} of {} has {n} elements",
             x.shape()
         );
-        let (_, mut places) = sorted(x, dim, call.attrs.bool(2))?;
-        if x.ndim() > 0 {
-            places = super::contiguous(&slice(places, dim, 0i64, k, 1i64)?)?;
-        }
-        Ok(smallvec![gather(x, &places, dim)?, places])
+        let (values, places) = first_sorted(x, dim, call.attrs.bool(2), k as usize)?;
+        Ok(smallvec![with_history(values, x, &places, dim)?, places])
     }),
     ..OpDef::COMPOSITE
 };
@@ -175,7 +199,7 @@ pub static KTHVALUE: OpDef = OpDef {
             runtime,
             "kthvalue(): selected number k out of range for dimension {dim}: k is {k} of {n}"
         );
-        let (_, mut places) = sorted(x, dim, false)?;
+        let (_, mut places) = first_sorted(x, dim, false, k as usize)?;
         if x.ndim() > 0 {
             places = slice(places, dim, k - 1, k, 1i64)?;
         }

@@ -1,4 +1,4 @@
-//! Gather, scatter, advanced indexing and `nonzero`.
+//! Gather, scatter and advanced indexing.
 //!
 //! NOTE [Checked indices]
 //! Indices are checked in a pass of their own, so that a bad one leaves the output as it was. What
@@ -8,10 +8,15 @@
 //! bounds.
 
 use super::super::{Combine, View};
+use super::isa::versions;
+use super::scratch::Scratch;
+use super::threads;
 use super::walk::{Walk, address};
 use crate::base::{DType, Layout, Result, Shape};
 use crate::ensure;
 use half::{bf16, f16};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(test)]
 mod tests;
@@ -46,7 +51,7 @@ macro_rules! with_number {
         $crate::with_dtype!($dtype, $T, $crate::backend::cpu::index::Flag => $body)
     };
 }
-pub(super) use with_number;
+pub(super) use {with_number, with_size};
 
 /// A bool as it lies in memory: all bytes but 0 are true.
 #[derive(Clone, Copy)]
@@ -261,16 +266,47 @@ fn find(index: &View, bad: impl Fn(i64) -> bool) -> i64 {
     found.unwrap_or_default()
 }
 
+/// Whether an entry is not below `size`.
+fn any_outside(index: &View, size: usize) -> bool {
+    let walk = Walk::new(&[index.layout]);
+    let found = AtomicBool::new(false);
+    threads::ranges(walk.len(), 1, 0.4, |range| {
+        walk.pieces_in(range, usize::MAX, |at, n| {
+            let first = address::<i64>(index, at[0]);
+            let outside = if walk.stride[0] == 1 {
+                // SAFETY: NOTE [Views in bounds]. Entries that others write meanwhile are checked
+                // again where they are used.
+                outside(unsafe { std::slice::from_raw_parts(first, n) }, size)
+            } else {
+                // SAFETY: NOTE [Views in bounds].
+                (0..n).any(|i| unsafe { *first.add(i * walk.stride[0]) } as u64 >= size as u64)
+            };
+            if outside {
+                found.store(true, Ordering::Relaxed);
+            }
+        });
+    });
+    found.into_inner()
+}
+
+versions! {
+    fn outside<>(entries: &[i64], size: usize) -> bool = outside_body;
+}
+
+#[inline(always)]
+fn outside_body(entries: &[i64], size: usize) -> bool {
+    entries
+        .iter()
+        .fold(false, |any, &k| any | (k as u64 >= size as u64))
+}
+
 /// Refuses indices outside `0..size`.
 fn check(index: View, dim: usize, size: usize) -> Result<()> {
-    let outside = |k: i64| k as u64 >= size as u64;
-    let mut bad = false;
-    for_each_entry(&index, |_, k| bad |= outside(k));
     ensure!(
-        !bad,
+        !any_outside(&index, size),
         runtime,
         "index {} is out of bounds for dimension {dim} with size {size}",
-        find(&index, outside)
+        find(&index, |k| k as u64 >= size as u64)
     );
     Ok(())
 }
@@ -286,16 +322,28 @@ pub(super) fn gather(out: View, x: View, dim: usize, index: View) -> Result<()> 
     let lanes = held_at(x.layout, &index.layout.shape, dim);
     let walk = Walk::new(&[out.layout, index.layout, &lanes]);
     let [so, si, sx, _] = walk.stride;
-    with_size!(x.dtype, T => walk.for_each(|at| {
-        for i in 0..walk.run {
+    threads::ranges(walk.len(), 64, 1.5, |range| {
+        with_size!(x.dtype, T => walk.pieces_in(range, usize::MAX, |at, n| {
+            let to = address::<T>(&out, at[0]);
+            let entries = address::<i64>(&index, at[1]);
+            let from = address::<T>(&x, at[2]);
             // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices]; the caller promises that
             // `index` is nowhere else larger than `x`, so `lanes` stays within it.
             unsafe {
-                let k = (*address::<i64>(&index, at[1] + i * si) as usize).min(last);
-                *address::<T>(&out, at[0] + i * so) = *address::<T>(&x, at[2] + i * sx + k * step);
+                if so == 1 && si == 1 && sx == 0 && step == 1 {
+                    // The last branch, made fast: neighbours are looked up in the same lane.
+                    for i in 0..n {
+                        *to.add(i) = *from.add((*entries.add(i) as usize).min(last));
+                    }
+                } else {
+                    for i in 0..n {
+                        let k = (*entries.add(i * si) as usize).min(last);
+                        *to.add(i * so) = *from.add(i * sx + k * step);
+                    }
+                }
             }
-        }
-    }));
+        }));
+    });
     Ok(())
 }
 
@@ -352,9 +400,9 @@ pub(super) fn scatter(
 
 /// The positions that index tensors look up: for each of their elements in row-major order, the
 /// distance from the first element of `x`.
-fn look_up(x: &Layout, indices: &[View]) -> Result<Vec<usize>> {
+fn look_up(x: &Layout, indices: &[View]) -> Result<Scratch<usize>> {
     let n = indices.first().map_or(1, View::numel);
-    let mut places = vec![0usize; n];
+    let mut places = Scratch::filled(n, 0usize);
     for (dim, index) in indices.iter().enumerate() {
         debug_assert_eq!(index.layout.shape, indices[0].layout.shape);
         let (size, step) = (x.shape[dim], x.strides[dim]);
@@ -389,57 +437,90 @@ struct Run {
     strides: (usize, usize),
 }
 
-/// Calls `f` with all runs of elements, so that those of `x` that coincide come in row-major order
-/// of the index. The first `k` dimensions of `x` are looked up at `places`, the first `lead` of
-/// `dense` are those of the index.
-#[inline(always)]
-fn for_each_run(
-    places: &[usize],
-    (x, k): (&Layout, usize),
-    (dense, lead): (&Layout, usize),
-    mut f: impl FnMut(Run),
-) {
-    let part = |l: &Layout, range: std::ops::Range<usize>| Layout {
-        shape: l.shape[range.clone()].into(),
-        strides: l.strides[range].into(),
-        offset: 0,
-    };
-    let index = part(dense, 0..lead);
-    let order = Layout::contiguous(index.shape.clone());
-    let heads = Walk::new(&[&order, &index]);
-    // What the trailing dimensions span: where its runs start.
-    let rows = Walk::new(&[&part(dense, lead..dense.ndim()), &part(x, k..x.ndim())]);
-    let mut starts = Vec::new();
-    rows.for_each(|at| starts.push((dense.offset + at[0], x.offset + at[1])));
-    let strides = (rows.stride[0], rows.stride[1]);
-    if heads.run == places.len() && heads.stride[1] < strides.0 && strides.1 > 1 {
-        // Neighbours along the index are nearer in memory than those along a row: `x[:, index]`.
-        for (d, p) in starts {
-            for i in 0..rows.run {
-                for (j, place) in places.iter().enumerate() {
+/// All runs of elements, in an order in which those of `x` that coincide come in row-major order of
+/// the index.
+struct Runs<'a> {
+    /// What the index tensors look up.
+    places: &'a [usize],
+    /// The dimensions of the index.
+    heads: Walk,
+    /// Where the runs of the trailing dimensions start, on the dense side and in `x`.
+    starts: Vec<(usize, usize)>,
+    /// Their length, and strides on both sides.
+    run: usize,
+    strides: (usize, usize),
+    /// Neighbours along the index are nearer in memory than those along a row: `x[:, index]`.
+    across: bool,
+}
+
+impl<'a> Runs<'a> {
+    /// The first `k` dimensions of `x` are looked up at `places`, the first `lead` of `dense` are
+    /// those of the index.
+    fn new(places: &'a [usize], (x, k): (&Layout, usize), (dense, lead): (&Layout, usize)) -> Self {
+        let part = |l: &Layout, range: Range<usize>| Layout {
+            shape: l.shape[range.clone()].into(),
+            strides: l.strides[range].into(),
+            offset: 0,
+        };
+        let index = part(dense, 0..lead);
+        let order = Layout::contiguous(index.shape.clone());
+        let heads = Walk::new(&[&order, &index]);
+        let rows = Walk::new(&[&part(dense, lead..dense.ndim()), &part(x, k..x.ndim())]);
+        let mut starts = Vec::new();
+        rows.for_each(|at| starts.push((dense.offset + at[0], x.offset + at[1])));
+        let strides = (rows.stride[0], rows.stride[1]);
+        let across = heads.run == places.len() && heads.stride[1] < strides.0 && strides.1 > 1;
+        Self {
+            places,
+            heads,
+            starts,
+            run: rows.run,
+            strides,
+            across,
+        }
+    }
+
+    /// How many parts there are that can be visited on their own, and how many elements each has.
+    fn parts(&self) -> (usize, usize) {
+        let (rows, places) = (self.starts.len() * self.run, self.places.len());
+        if self.across {
+            (rows, places)
+        } else {
+            (places, rows)
+        }
+    }
+
+    /// Calls `f` with the runs of some parts.
+    #[inline(always)]
+    fn each(&self, parts: Range<usize>, mut f: impl FnMut(Run)) {
+        let (strides, step) = (self.strides, self.heads.stride[1]);
+        if self.across {
+            for part in parts {
+                let ((d, p), i) = (self.starts[part / self.run], part % self.run);
+                for (j, place) in self.places.iter().enumerate() {
                     f(Run {
-                        dense: d + i * strides.0 + j * heads.stride[1],
+                        dense: d + i * strides.0 + j * step,
                         x: p + i * strides.1 + place,
                         n: 1,
                         strides,
                     });
                 }
             }
+            return;
         }
-        return;
-    }
-    heads.for_each(|at| {
-        for (j, place) in places[at[0]..at[0] + heads.run].iter().enumerate() {
-            for (d, p) in &starts {
-                f(Run {
-                    dense: d + at[1] + j * heads.stride[1],
-                    x: p + place,
-                    n: rows.run,
-                    strides,
-                });
+        self.heads.pieces_in(parts, usize::MAX, |at, n| {
+            for (j, place) in self.places[at[0]..at[0] + n].iter().enumerate() {
+                for (d, p) in &self.starts {
+                    f(Run {
+                        dense: d + at[1] + j * step,
+                        x: p + place,
+                        n: self.run,
+                        strides,
+                    });
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 /// See [`super::super::Backend::index`].
@@ -450,13 +531,17 @@ pub(super) fn index(out: View, x: View, indices: &[View]) -> Result<()> {
     }
     let k = indices.len();
     let lead = out.layout.ndim() + k - x.layout.ndim();
-    with_size!(x.dtype, T => for_each_run(&places, (x.layout, k), (out.layout, lead), |r| {
-        // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
-        unsafe {
-            let (to, from) = (address::<T>(&out, r.dense), address::<T>(&x, r.x));
-            combine_run(to, r.strides.0, from, r.strides.1, r.n, |_, y| y);
-        }
-    }));
+    let runs = Runs::new(&places, (x.layout, k), (out.layout, lead));
+    let (parts, elements) = runs.parts();
+    threads::ranges(parts, 1, elements as f64 * 0.3 + 3.0, |range| {
+        with_size!(x.dtype, T => runs.each(range, |r| {
+            // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
+            unsafe {
+                let (to, from) = (address::<T>(&out, r.dense), address::<T>(&x, r.x));
+                combine_run(to, r.strides.0, from, r.strides.1, r.n, |_, y| y);
+            }
+        }));
+    });
     Ok(())
 }
 
@@ -473,9 +558,10 @@ pub(super) fn index_put(combine: Combine, x: View, indices: &[View], values: Vie
     }
     let k = indices.len();
     let lead = values.layout.ndim() + k - x.layout.ndim();
+    let runs = Runs::new(&places, (x.layout, k), (values.layout, lead));
     macro_rules! run {
         ($T:ident, $f:expr) => {
-            for_each_run(&places, (x.layout, k), (values.layout, lead), |r| {
+            runs.each(0..runs.parts().0, |r| {
                 // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
                 unsafe {
                     let (to, from) = (address::<$T>(&x, r.x), address::<$T>(&values, r.dense));
@@ -520,20 +606,4 @@ unsafe fn combine_run<T: Copy>(
             }
         }
     }
-}
-
-/// See [`super::super::Backend::nonzero`].
-pub(super) fn nonzero(x: View) -> Vec<i64> {
-    let order = Layout::contiguous(x.layout.shape.clone());
-    let walk = Walk::new(&[&order, x.layout]);
-    let mut found = Vec::new();
-    with_number!(x.dtype, T => walk.for_each(|at| {
-        for i in 0..walk.run {
-            // SAFETY: NOTE [Views in bounds].
-            if unsafe { *address::<T>(&x, at[1] + i * walk.stride[1]) }.is_true() {
-                found.push((at[0] + i) as i64);
-            }
-        }
-    }));
-    found
 }

@@ -8,16 +8,19 @@
 //! NOTE [Aliasing]
 //! Outputs do not share elements with inputs, except where a kernel's documentation says so.
 
+mod flip;
 mod index;
 pub(super) mod isa;
 mod lane;
 mod map;
 pub mod math;
 mod matmul;
+mod nonzero;
 mod norm;
 mod random;
 mod reduce;
 mod scan;
+mod scratch;
 mod softmax;
 mod sort;
 #[cfg(test)]
@@ -95,8 +98,16 @@ impl Backend for Cpu {
         sort::sort(values, index, x, dim, descending);
     }
 
-    fn nonzero(&self, x: View) -> Vec<i64> {
-        index::nonzero(x)
+    fn flip(&self, out: View, x: View, dims: &[usize]) {
+        flip::flip(out, x, dims);
+    }
+
+    fn count_nonzero(&self, x: View) -> usize {
+        nonzero::count(x)
+    }
+
+    fn nonzero(&self, out: View, x: View) {
+        nonzero::nonzero(out, x);
     }
 
     fn searchsorted(&self, out: View, boundaries: View, v: View, right: bool) {

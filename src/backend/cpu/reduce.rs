@@ -5,7 +5,7 @@
 
 use super::super::{Reduction, View};
 use super::isa::versions;
-use super::lane::{self, Acc, BLOCK, Cascade, Fold, Lane, fold};
+use super::lane::{self, Acc, BLOCK, Cascade, Fold, Lane, fold, fold_body};
 use super::map::{load, store};
 use super::threads::{self, Shared};
 use super::walk::{Walk, address};
@@ -181,6 +181,9 @@ impl<'a> Plan<'a> {
         let (columns, xs, os) = self.columns;
         let places = self.places();
         let cost = self.depth() as f64 * self.cost::<C>() + 5.0;
+        let (run, stride, _) = self.run;
+        let dense = self.x.dtype == C::DTYPE && stride == 1 && self.rows.is_empty();
+        let short = dense && run > 0 && run <= DENSE_BLOCK;
         threads::ranges(places.len() * columns, 1, cost, |range| {
             let mut buffer = MaybeUninit::uninit();
             let mut results = [C::ZERO; 64];
@@ -188,8 +191,18 @@ impl<'a> Plan<'a> {
             while next < range.end {
                 let (first, (x, out)) = (next % columns, places[next / columns]);
                 let n = (columns - first).min(range.end - next).min(results.len());
-                for (i, r) in results[..n].iter_mut().enumerate() {
-                    *r = self.lane::<C, F>(x + (first + i) * xs, &mut buffer);
+                let results = &mut results[..n];
+                if short {
+                    let from = address::<C>(&self.x, x + first * xs);
+                    // SAFETY: NOTE [Views in bounds]: from the first element of a lane to the last
+                    // one of another.
+                    let lanes =
+                        unsafe { std::slice::from_raw_parts(from, (n - 1) * xs + self.run.0) };
+                    fold_lanes::<C, F>(lanes, self.run.0, xs, results);
+                } else {
+                    for (i, r) in results.iter_mut().enumerate() {
+                        *r = self.lane::<C, F>(x + (first + i) * xs, &mut buffer);
+                    }
                 }
                 // SAFETY: NOTE [Views in bounds]; `results` holds `n`.
                 unsafe { store(&self.out, out + first * os, os, n, results.as_ptr()) };
@@ -391,12 +404,22 @@ impl<'a> Plan<'a> {
 }
 
 versions! {
+    /// Folds lanes of `run` elements that start at a distance of `stride`.
+    fn fold_lanes<C: Acc, F: Fold<C>>(x: &[C], run: usize, stride: usize, results: &mut [C])
+        = fold_lanes_body;
     /// Merges the elements of `row` into `tile`.
     fn merge_row<C: Acc, F: Fold<C>>(tile: &mut [C], row: &[C]) = merge_row_body;
     /// Merges the elements of several rows into `tile`, one after the other.
     fn merge_rows<C: Acc, F: Fold<C>>(tile: &mut [C], rows: [&[C]; GROUP]) = merge_rows_body;
     /// Merges the results `part` into `tile`.
     fn merge_tile<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) = merge_tile_body;
+}
+
+#[inline(always)]
+fn fold_lanes_body<C: Acc, F: Fold<C>>(x: &[C], run: usize, stride: usize, results: &mut [C]) {
+    for (i, r) in results.iter_mut().enumerate() {
+        *r = fold_body::<C, F>(&x[i * stride..][..run]);
+    }
 }
 
 #[inline(always)]

@@ -2,6 +2,9 @@
 
 use super::super::View;
 use super::index::{Flag, Number, size_and_stride, with_number};
+use super::isa::versions;
+use super::scratch::Scratch;
+use super::threads;
 use super::walk::{Walk, address};
 use crate::base::{DType, Layout};
 use half::{bf16, f16};
@@ -77,7 +80,7 @@ fn without(layout: &Layout, dim: usize) -> Layout {
 
 /// See [`super::super::Backend::sort`].
 pub(super) fn sort(values: View, index: View, x: View, dim: usize, descending: bool) {
-    if x.numel() == 0 {
+    if values.numel() == 0 {
         return;
     }
     with_number!(x.dtype, T => sort_lanes::<T>(values, index, x, dim, descending));
@@ -85,55 +88,202 @@ pub(super) fn sort(values: View, index: View, x: View, dim: usize, descending: b
 
 fn sort_lanes<T: Key>(values: View, index: View, x: View, dim: usize, descending: bool) {
     let (n, sx) = size_and_stride(x.layout, dim);
-    let (_, sv) = size_and_stride(values.layout, dim);
+    let (k, sv) = size_and_stride(values.layout, dim);
     let (_, si) = size_and_stride(index.layout, dim);
     let lanes = [values, index, x].map(|v| without(v.layout, dim));
     let walk = Walk::new(&[&lanes[0], &lanes[1], &lanes[2]]);
-    // A key and a position in one integer: sorting those is stable, whatever the algorithm.
     let flip = if descending {
         u64::MAX >> (64 - T::BITS)
     } else {
         0
     };
-    let small = T::BITS <= 32 && n as u64 <= 1 << 32;
-    let mut lane: Vec<T> = Vec::with_capacity(n);
-    let mut narrow: Vec<u64> = Vec::with_capacity(if small { n } else { 0 });
-    let mut wide: Vec<u128> = Vec::with_capacity(if small { 0 } else { n });
-    walk.for_each(|at| {
-        for r in 0..walk.run {
-            let [v0, i0, x0, _] = std::array::from_fn(|j| at[j] + r * walk.stride[j]);
-            lane.clear();
-            // SAFETY: NOTE [Views in bounds].
-            lane.extend((0..n).map(|i| unsafe { *address::<T>(&x, x0 + i * sx) }));
-            let keys = lane.iter().map(|x| x.key() ^ flip);
-            let put = |i: usize, from: usize| {
-                // SAFETY: NOTE [Views in bounds]; `values` and `index` have the shape of `x`.
-                unsafe {
-                    *address::<T>(&values, v0 + i * sv) = lane[from];
-                    *address::<i64>(&index, i0 + i * si) = from as i64;
-                }
-            };
-            if small {
-                narrow.clear();
-                narrow.extend(keys.zip(0u64..).map(|(k, i)| k << 32 | i));
-                narrow.sort_unstable();
-                narrow
-                    .iter()
-                    .enumerate()
-                    .for_each(|(i, k)| put(i, *k as u32 as usize));
+    let cost = if k * FEW <= n { 2.0 } else { 15.0 };
+    threads::ranges(walk.len(), 1, n as f64 * cost, |range| {
+        let mut lane: Vec<T> = Vec::new();
+        walk.elements_in(range, |[v0, i0, x0, _]| {
+            let first = address::<T>(&x, x0);
+            let lane = if sx == 1 {
+                // SAFETY: NOTE [Views in bounds].
+                unsafe { std::slice::from_raw_parts(first, n) }
             } else {
-                wide.clear();
-                wide.extend(
-                    keys.zip(0u64..)
-                        .map(|(k, i)| u128::from(k) << 64 | u128::from(i)),
-                );
-                wide.sort_unstable();
-                wide.iter()
-                    .enumerate()
-                    .for_each(|(i, k)| put(i, *k as u64 as usize));
+                lane.clear();
+                // SAFETY: NOTE [Views in bounds].
+                lane.extend((0..n).map(|i| unsafe { *first.add(i * sx) }));
+                &lane[..]
+            };
+            let mut next = 0;
+            in_order(lane, k, flip, |from| {
+                // SAFETY: NOTE [Views in bounds]: both have `k` elements along the dimension.
+                unsafe {
+                    *address::<T>(&values, v0 + next * sv) = lane[from];
+                    *address::<i64>(&index, i0 + next * si) = from as i64;
+                }
+                next += 1;
+            });
+        });
+    });
+}
+
+/// A key and a position in one integer, which makes any algorithm stable.
+trait Packed: Ord + Copy {
+    fn new(key: u64, position: usize) -> Self;
+    fn key(self) -> u64;
+    fn position(self) -> usize;
+}
+
+/// Keys and positions of 32 bits.
+impl Packed for u64 {
+    fn new(key: u64, position: usize) -> Self {
+        key << 32 | position as u64
+    }
+    fn key(self) -> u64 {
+        self >> 32
+    }
+    fn position(self) -> usize {
+        self as u32 as usize
+    }
+}
+
+impl Packed for u128 {
+    fn new(key: u64, position: usize) -> Self {
+        u128::from(key) << 64 | position as u128
+    }
+    fn key(self) -> u64 {
+        (self >> 64) as u64
+    }
+    fn position(self) -> usize {
+        self as u64 as usize
+    }
+}
+
+/// Calls `put` with the positions of the first `k` elements, in the order of their keys with `flip`
+/// applied.
+fn in_order<T: Key>(lane: &[T], k: usize, flip: u64, mut put: impl FnMut(usize)) {
+    let n = lane.len();
+    let keys = || lane.iter().map(|x| x.key() ^ flip);
+    let small = n <= 1 << 32;
+    if k * FEW <= n {
+        if T::BITS <= 32 && small {
+            let found = least::<T, u64>(lane, k, flip);
+            found.iter().for_each(|p| put(p.position()));
+        } else {
+            let found = least::<T, u128>(lane, k, flip);
+            found.iter().for_each(|p| put(p.position()));
+        }
+        return;
+    }
+    // What all keys have in common is left out.
+    let low = if T::BITS <= 32 {
+        0
+    } else {
+        keys().min().unwrap_or(0)
+    };
+    if small && (T::BITS <= 32 || keys().max().unwrap_or(0) - low < 1 << 32) {
+        let packed = keys().enumerate().map(|(i, key)| u64::new(key - low, i));
+        let mut packed = Scratch::collect(n, packed);
+        sort_packed(&mut packed);
+        packed[..k].iter().for_each(|p| put(p.position()));
+    } else {
+        let packed = keys().enumerate().map(|(i, key)| u128::new(key, i));
+        let mut packed = Scratch::collect(n, packed);
+        packed.sort_unstable();
+        packed[..k].iter().for_each(|p| put(p.position()));
+    }
+}
+
+/// From so many elements on, a sort by digits is quicker than one by comparisons.
+const MANY: usize = 1 << 11;
+
+/// Bits of a digit.
+const DIGIT: u32 = 11;
+
+/// Sorts packed keys whose positions ascend: by the digits of the keys, the lowest first. Digits that
+/// all have in common cost nothing.
+fn sort_packed(packed: &mut Scratch<u64>) {
+    if packed.len() < MANY {
+        return packed.sort_unstable();
+    }
+    let digit = |x: u64, pass: u32| (x >> (32 + pass * DIGIT)) as usize & ((1 << DIGIT) - 1);
+    let mut counts = vec![[0u32; 1 << DIGIT]; 3];
+    for &x in packed.iter() {
+        for (pass, counts) in (0..).zip(&mut counts) {
+            counts[digit(x, pass)] += 1;
+        }
+    }
+    let mut other = Scratch::filled(packed.len(), 0);
+    for (pass, counts) in (0..).zip(&mut counts) {
+        if counts[digit(packed[0], pass)] as usize == packed.len() {
+            continue;
+        }
+        let mut start = 0;
+        for count in counts.iter_mut() {
+            start += std::mem::replace(count, start);
+        }
+        for &x in packed.iter() {
+            let place = &mut counts[digit(x, pass)];
+            other[*place as usize] = x;
+            *place += 1;
+        }
+        std::mem::swap(packed, &mut other);
+    }
+}
+
+/// Up to one in so many elements are selected, rather than all sorted.
+const FEW: usize = 8;
+
+/// Elements whose keys are compared with the threshold together.
+const BLOCK: usize = 64;
+
+/// The `k` least of the keys, in order.
+///
+/// Candidates are collected until there are more than twice as many; then the worst of the `k` best
+/// is the threshold that later ones must beat. Equal keys further on come later in order.
+fn least<T: Key, P: Packed>(lane: &[T], k: usize, flip: u64) -> Vec<P> {
+    let room = 2 * k + BLOCK;
+    let mut found: Vec<P> = Vec::with_capacity(room + BLOCK);
+    let mut threshold = None;
+    let mut keys = [0; BLOCK];
+    for (b, block) in lane.chunks(BLOCK).enumerate() {
+        let keys = &mut keys[..block.len()];
+        if !any_below(block, flip, threshold, keys) {
+            continue;
+        }
+        for (i, &key) in keys.iter().enumerate() {
+            if threshold.is_none_or(|worst| key < worst) {
+                found.push(P::new(key, b * BLOCK + i));
             }
         }
-    });
+        if found.len() >= room {
+            let (_, worst, _) = found.select_nth_unstable(k - 1);
+            threshold = Some(worst.key());
+            found.truncate(k);
+        }
+    }
+    found.sort_unstable();
+    found.truncate(k);
+    found
+}
+
+versions! {
+    /// Writes the keys of a block, and tells whether one is below the threshold, if there is one.
+    fn any_below<T: Key>(block: &[T], flip: u64, threshold: Option<u64>, keys: &mut [u64]) -> bool
+        = any_below_body;
+}
+
+#[inline(always)]
+fn any_below_body<T: Key>(
+    block: &[T],
+    flip: u64,
+    threshold: Option<u64>,
+    keys: &mut [u64],
+) -> bool {
+    let worst = threshold.unwrap_or(u64::MAX);
+    let mut any = threshold.is_none();
+    for (to, x) in keys.iter_mut().zip(block) {
+        *to = x.key() ^ flip;
+        any |= *to < worst;
+    }
+    any
 }
 
 /// See [`super::super::Backend::searchsorted`].

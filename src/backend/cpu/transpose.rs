@@ -86,6 +86,10 @@ fn by_lines<T: Word, const N: usize>(matrices: Matrices<T>) {
         to_stride,
     } = matrices;
     let (whole_rows, whole_columns) = (rows - rows % N, columns - columns % N);
+    let one = |i: usize, j: usize| {
+        // SAFETY: within the matrix: the promise of `Matrices`.
+        unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+    };
     for i0 in (0..whole_rows).step_by(N) {
         for j0 in (0..whole_columns).step_by(N) {
             let mut square = [[T::default(); N]; N];
@@ -102,16 +106,13 @@ fn by_lines<T: Word, const N: usize>(matrices: Matrices<T>) {
                 unsafe { at.cast::<[T; N]>().write_unaligned(column) };
             }
         }
+        // While the rows are in the cache.
+        for j in whole_columns..columns {
+            (i0..i0 + N).for_each(|i| one(i, j));
+        }
     }
-    let rest = |i: usize, j: usize| {
-        // SAFETY: within the matrix.
-        unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
-    };
-    for j in 0..whole_columns {
-        (whole_rows..rows).for_each(|i| rest(i, j));
-    }
-    for j in whole_columns..columns {
-        (0..rows).for_each(|i| rest(i, j));
+    for i in whole_rows..rows {
+        (0..columns).for_each(|j| one(i, j));
     }
 }
 

@@ -538,30 +538,9 @@ fn index_put_refuses_other_combinations() {
 }
 
 #[test]
-fn finds_what_is_not_zero() {
-    for dtype in DType::ALL {
-        let x = Array::new(dtype, &[2, 3], &[0.0, 1.0, 0.0, 3.0, 0.0, 1.0]);
-        assert_eq!(nonzero(x.view()), [1, 3, 5], "{dtype}");
-        // [[0, 3], [1, 0], [0, 1]]
-        assert_eq!(nonzero(x.transpose(0, 1).view()), [1, 2, 5], "{dtype}");
-        assert_eq!(nonzero(x.scattered().view()), [1, 3, 5], "{dtype}");
-    }
-    for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
-        let x = Array::new(dtype, &[3], &[-0.0, NAN, f64::NEG_INFINITY]);
-        assert_eq!(nonzero(x.view()), [1, 2], "{dtype}");
-    }
-    assert_eq!(nonzero(Array::new(DType::F32, &[], &[2.0]).view()), [0]);
-    assert!(nonzero(Array::new(DType::F32, &[], &[0.0]).view()).is_empty());
-    assert!(nonzero(Array::new(DType::F32, &[0, 2], &[]).view()).is_empty());
-    let one = Array::new(DType::F32, &[2, 1], &[1.0, 0.0]).expand(&[2, 3]);
-    assert_eq!(nonzero(one.view()), [0, 1, 2]);
-}
-
-#[test]
 fn any_byte_but_zero_is_true() {
     let x = Array::new(DType::Bool, &[3], &[0.0, 1.0, 0.0]);
     x.storage().write::<u8>(2, 6);
-    assert_eq!(nonzero(x.view()), [1, 2]);
     let out = Array::new(DType::Bool, &[3], &[0.0, 0.0, 0.0]);
     let index = i64s(&[3], &[0, 1, 2]);
     scatter(Combine::Min, x.view(), 0, index.view(), out.view()).unwrap();

@@ -1,6 +1,6 @@
 //! Tests of sorting, searching and counting.
 
-use super::super::testing::{Array, same};
+use super::super::testing::{Array, noise, same};
 use super::*;
 use crate::base::rng::philox;
 
@@ -206,4 +206,52 @@ fn counts() {
     bincount(out.view(), none.view(), None);
     bincount(out.view(), none.view(), Some(none.view()));
     assert_eq!(out.integers(), [0, 0]);
+}
+
+/// Against the standard library's stable sort, around the lengths where the method changes.
+#[test]
+fn long_and_partial_sorts() {
+    for dtype in [DType::F32, DType::F64, DType::I64, DType::I16, DType::BF16] {
+        for n in [100, 2047, 2048, 5000] {
+            // Many ties, both zeros, and NaN.
+            let values: Vec<f64> = noise(n, 7)
+                .iter()
+                .enumerate()
+                .map(|(i, x)| match i % 50 {
+                    7 if dtype.is_float() => NAN,
+                    8 => -0.0,
+                    9 => 0.0,
+                    _ => (x * 100.0).round(),
+                })
+                .collect();
+            let x = Array::new(dtype, &[n], &values);
+            let values = x.values();
+            for descending in [false, true] {
+                let order = |a: &usize, b: &usize| {
+                    let (a, b) = (values[*a], values[*b]);
+                    let ascending = a
+                        .partial_cmp(&b)
+                        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
+                    if descending {
+                        ascending.reverse()
+                    } else {
+                        ascending
+                    }
+                };
+                let mut expected: Vec<usize> = (0..n).collect();
+                expected.sort_by(order);
+                for k in [1, 3, n / 9, n / 2, n] {
+                    let (v, i) = (
+                        Array::full(dtype, &[k], 1.0),
+                        Array::ints(DType::I64, &[k], &vec![-1; k]),
+                    );
+                    sort(v.view(), i.view(), x.view(), 0, descending);
+                    let first: Vec<i64> = expected[..k].iter().map(|&i| i as i64).collect();
+                    assert_eq!(i.integers(), first, "{dtype} {n} {k} {descending}");
+                    let chosen: Vec<f64> = expected[..k].iter().map(|&i| values[i]).collect();
+                    assert!(same(&v.values(), &chosen));
+                }
+            }
+        }
+    }
 }
