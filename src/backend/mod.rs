@@ -38,6 +38,8 @@ pub enum Input<'a> {
 pub enum Reduction {
     /// Sum; over nothing, 0.
     Sum,
+    /// Sum of squares; over nothing, 0.
+    SumSquares,
     /// Product; over nothing, 1.
     Prod,
     /// Greatest element; NaN wins.
@@ -137,6 +139,51 @@ pub enum Distribution {
         /// Probability of success.
         p: f64,
     },
+}
+
+/// A rule that changes tensors elementwise, several at once: a step of an optimiser.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// Parameters, gradients and, with momentum, buffers.
+    Sgd(Sgd),
+    /// Parameters, gradients, first and second moments and, with `amsgrad`, the largest of the
+    /// second.
+    Adam(Adam),
+    /// Multiplication by a number.
+    Scale(f64),
+    /// Zeros.
+    Zero,
+}
+
+/// Stochastic gradient descent: with the gradient `g` (its negative if `maximize`), plus
+/// `weight_decay * p`, `b = momentum * b + (1 - dampening) * g`, and `p -= lr * b`; `nesterov` goes
+/// along `g + momentum * b`, no momentum along `g`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Sgd {
+    pub lr: f64,
+    pub momentum: f64,
+    pub dampening: f64,
+    pub weight_decay: f64,
+    pub nesterov: bool,
+    pub maximize: bool,
+}
+
+/// Adam: `m += (1 - beta1) (g - m)`, `v = beta2 v + (1 - beta2) g^2` and
+/// `p -= lr / c1 * m / (sqrt(v) / c2 + eps)`, where `corrections` has `[c1, c2]` for each parameter.
+/// Weight decay adds to the gradient or, `decoupled`, shrinks the parameter.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Adam {
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+    pub decoupled: bool,
+    pub amsgrad: bool,
+    pub maximize: bool,
+    pub corrections: Vec<[f64; 2]>,
 }
 
 /// A device's kernels. Object safe; an elementwise op adds no method.
@@ -259,6 +306,10 @@ pub trait Backend: Send + Sync {
     /// The vjp of [`Backend::layer_norm`] in `weight`, whose shape `out` has: the sum of
     /// `g * (x - mean) * rstd` over the first `outer` dimensions.
     fn layer_norm_weight(&self, out: View, g: View, x: View, mean: View, rstd: View, outer: usize);
+
+    /// Applies a rule to tensors that belong together: dense, of one shape and one of the types
+    /// `f32` and `f64`, and no two in the same memory.
+    fn update(&self, rule: &Update, tensors: &[Vec<View>]);
 }
 
 /// How many blocks of random bits a fill of `numel` elements uses: what the generator advances by.

@@ -46,20 +46,25 @@ pub fn register_unlock(unlock: Unlock) {
 /// Work on fewer elements is done before giving up a lock and taking it back would pay.
 const LONG: usize = 1 << 16;
 
-/// As [`LONG`], for ops that do much with each element.
-const LONG_HEAVY: usize = 1 << 12;
+/// How much more than others heavy ops do with each element.
+const HEAVY: usize = 16;
 
-/// Runs a call's kernel, which knows nothing of the host language, without the host's lock if it
-/// takes long.
+/// Runs a call's kernel without the host's lock if it takes long.
 #[inline]
 fn compute<T: Send>(call: &Call, outs: &[Tensor], kernel: impl FnOnce() -> T + Send) -> T {
-    let elements = || -> usize { outs.iter().chain(call.tensors()).map(Tensor::numel).sum() };
-    let least = match call.op.cost {
-        Cost::Cheap => LONG,
-        Cost::Heavy => LONG_HEAVY,
-    };
+    let elements: usize = outs.iter().chain(call.tensors()).map(Tensor::numel).sum();
+    match call.op.cost {
+        Cost::Cheap => unlocked(elements, kernel),
+        Cost::Heavy => unlocked(elements.saturating_mul(HEAVY), kernel),
+    }
+}
+
+/// Runs a kernel, which knows nothing of the host language, without the host's lock if it works on
+/// many elements.
+#[inline]
+pub(super) fn unlocked<T: Send>(elements: usize, kernel: impl FnOnce() -> T + Send) -> T {
     match UNLOCK.get() {
-        Some(unlock) if elements() >= least => {
+        Some(unlock) if elements >= LONG => {
             let (mut kernel, mut result) = (Some(kernel), None);
             unlock(&mut || result = kernel.take().map(|kernel| kernel()));
             result.expect("the host runs the kernel once")

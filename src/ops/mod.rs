@@ -54,6 +54,7 @@ pub mod loss;
 pub mod matmul;
 pub mod meta;
 pub mod norm;
+pub mod optim;
 pub mod power;
 pub mod products;
 pub mod random;

@@ -7,9 +7,9 @@ use super::{
     abs, amax, amin, cast, dispatch, div, eq, logical_or, mean_dims, mul, ne, pow, sign, sqrt,
     square, sub, sum_dims, where_,
 };
-use crate::backend::View;
+use crate::backend::Reduction;
 use crate::base::shape::wrap_dims;
-use crate::base::{Attr, DType, Layout, Result, Shape};
+use crate::base::{Attr, DType, Result};
 use crate::tape::VjpCx;
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
@@ -223,27 +223,11 @@ pub static VECTOR_NORM: OpDef = OpDef {
 /// `sum(x^2)` with the reduced dimensions kept.
 fn sum_of_squares(cx: &KernelCx, x: &Tensor) -> Result<Tensor> {
     let dims = dims_of(cx.call)?;
-    if dims.len() < x.ndim() || !x.is_contiguous() {
-        return sum_dims(square(x)?, cx.ints(0), true, None::<DType>);
-    }
-    // Of everything, an inner product: nothing is written in between.
-    let n = x.numel();
-    let out = Tensor::empty(Shape::filled(1, x.ndim()), x.dtype(), x.device())?;
-    let as_matrix = |t: &Tensor, shape: [usize; 2]| Layout {
-        offset: t.layout().offset,
-        ..Layout::contiguous(Shape::from(shape))
-    };
-    let (row, column, one) = (
-        as_matrix(x, [1, n]),
-        as_matrix(x, [n, 1]),
-        as_matrix(&out, [1, 1]),
-    );
-    let view = |t, layout| View {
-        layout,
-        ..Tensor::as_view(t)
-    };
+    let mut shape = x.shape().clone();
+    dims.iter().for_each(|&d| shape[d] = 1);
+    let out = Tensor::empty(shape, x.dtype(), x.device())?;
     cx.backend
-        .matmul(view(&out, &one), view(x, &row), view(x, &column));
+        .reduce(Reduction::SumSquares, out.as_view(), x.as_view(), &dims);
     Ok(out)
 }
 

@@ -13,6 +13,7 @@ mod modes;
 mod numpy;
 mod operators;
 mod ops;
+mod optim;
 mod random;
 mod signature;
 mod tensor;
@@ -33,6 +34,7 @@ fn extension(m: &Bound<'_, PyModule>) -> PyResult<()> {
     function::register(m)?;
     numpy::register(m)?;
     ops::register(m)?;
+    optim::register(m)?;
     random::register(m)?;
     tensor::register(m)
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rustgrad as rg
+from rustgrad import _C
 
 from .optimizer import Optimizer, check_hints, check_option, scalar
 
@@ -152,7 +153,7 @@ def _update(
     states: list[dict[str, Any]],
     group: dict[str, Any],
 ) -> None:
-    """One step of all parameters of a group, in place."""
+    """One step of all parameters of a group, in place: in one call where that can be."""
     lr = scalar(group["lr"])
     beta1, beta2 = (scalar(beta) for beta in group["betas"])
     eps = group["eps"]
@@ -160,12 +161,28 @@ def _update(
     decoupled = group["decoupled_weight_decay"]
     amsgrad = group["amsgrad"]
     maximize = group["maximize"]
-    for param, grad, state in zip(params, grads, states, strict=True):
+    for state in states:
+        state["step"] += 1
+    steps = [state["step"].item() for state in states]
+    if _C.adam_step(
+        params,
+        grads,
+        [state["exp_avg"] for state in states],
+        [state["exp_avg_sq"] for state in states],
+        [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
+        steps,
+        lr,
+        beta1,
+        beta2,
+        eps,
+        weight_decay,
+        decoupled,
+        maximize,
+    ):
+        return
+    for param, grad, state, step in zip(params, grads, states, steps, strict=True):
         if maximize:
             grad = -grad
-        count = state["step"]
-        count += 1
-        step = count.item()
         if weight_decay != 0:
             if decoupled:
                 param.mul_(1 - lr * weight_decay)

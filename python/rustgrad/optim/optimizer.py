@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 import rustgrad as rg
+from rustgrad import _C
 
 from ..utils.hooks import RemovableHandle, register
 
@@ -213,18 +214,20 @@ class Optimizer:
         Args:
             set_to_none: drop them rather than fill them with zeros. Default: ``True``.
         """
-        for group in self.param_groups:
-            for param in group["params"]:
-                grad = param.grad
-                if grad is None:
-                    continue
-                if set_to_none:
-                    param.grad = None
-                else:
-                    if grad.grad_fn is not None:
-                        grad.detach_()
-                    else:
-                        grad.requires_grad_(False)
+        params = [param for group in self.param_groups for param in group["params"]]
+        if set_to_none:
+            for param in params:
+                param.grad = None
+            return
+        grads = [param.grad for param in params if param.grad is not None]
+        for grad in grads:
+            if grad.grad_fn is not None:
+                grad.detach_()
+            else:
+                grad.requires_grad_(False)
+        with rg.no_grad():
+            if not _C.zero_all(grads):
+                for grad in grads:
                     grad.zero_()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rustgrad as rg
+from rustgrad import _C
 
 from .optimizer import Optimizer, check_hints, check_option, scalar
 
@@ -123,6 +124,18 @@ def _update(
     keep = 1 - group["dampening"]
     nesterov = group["nesterov"]
     maximize = group["maximize"]
+    if None not in buffers and _C.sgd_step(
+        params,
+        grads,
+        buffers,
+        lr,
+        momentum,
+        group["dampening"],
+        weight_decay,
+        nesterov,
+        maximize,
+    ):
+        return
     for i, param in enumerate(params):
         grad = grads[i]
         # Going up by g is going down by -g; without weight decay or a velocity to fill, the sign

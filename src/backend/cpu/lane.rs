@@ -70,6 +70,8 @@ macro_rules! folds {
 folds! {
     /// `a + b`.
     Sum ZERO |a, b| a.add(b);
+    /// `a + b` of squares.
+    SumSquares ZERO |a, b| a.add(b), |x| x.mul(x);
     /// `a * b`.
     Prod ONE |a, b| a.mul(b);
     /// The greater; NaN wins.
@@ -98,8 +100,15 @@ pub(super) fn fold_body<C: Acc, F: Fold<C>>(x: &[C]) -> C {
             *l = F::merge(*l, F::lift(x));
         }
     }
-    for (l, &x) in lanes.iter_mut().zip(rest) {
-        *l = F::merge(*l, F::lift(x));
+    if !rest.is_empty() {
+        // Whole again, so that the lanes stay in registers.
+        let mut last = [F::NEUTRAL; LANES];
+        last.iter_mut()
+            .zip(rest)
+            .for_each(|(l, &x)| *l = F::lift(x));
+        for (l, &x) in lanes.iter_mut().zip(&last) {
+            *l = F::merge(*l, x);
+        }
     }
     tree::<C, F>(lanes)
 }
@@ -114,8 +123,45 @@ pub(super) fn sum_with<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
             *l = l.add(f(a, b));
         }
     }
-    for (l, (&a, &b)) in lanes.iter_mut().zip(ar.iter().zip(br)) {
-        *l = l.add(f(a, b));
+    if !ar.is_empty() {
+        let mut last = [C::ZERO; LANES];
+        let rest = ar.iter().zip(br);
+        last.iter_mut()
+            .zip(rest)
+            .for_each(|(l, (&a, &b))| *l = f(a, b));
+        for (l, &x) in lanes.iter_mut().zip(&last) {
+            *l = l.add(x);
+        }
+    }
+    tree::<C, Sum>(lanes)
+}
+
+/// As [`sum_with`] of one slice, where `keep` may store each term in `out`, which is as long.
+#[inline(always)]
+pub(super) fn map_sum<C: Acc>(
+    x: &[C],
+    out: &mut [C],
+    f: impl Fn(C) -> C,
+    keep: impl Fn(&mut C, C),
+) -> C {
+    let mut lanes = [C::ZERO; LANES];
+    let ((xc, xr), (oc, or)) = (x.as_chunks::<LANES>(), out.as_chunks_mut::<LANES>());
+    for (x, o) in xc.iter().zip(oc) {
+        for (l, (&x, o)) in lanes.iter_mut().zip(x.iter().zip(o)) {
+            let y = f(x);
+            keep(o, y);
+            *l = l.add(y);
+        }
+    }
+    if !xr.is_empty() {
+        let mut last = [C::ZERO; LANES];
+        for (l, (&x, o)) in last.iter_mut().zip(xr.iter().zip(or)) {
+            *l = f(x);
+            keep(o, *l);
+        }
+        for (l, &x) in lanes.iter_mut().zip(&last) {
+            *l = l.add(x);
+        }
     }
     tree::<C, Sum>(lanes)
 }

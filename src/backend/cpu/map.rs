@@ -657,6 +657,21 @@ pub(super) fn fill(out: View, value: Scalar) {
         DType::Bool => Scalar::Bool(value.as_bool()),
         _ => value,
     };
+    if is_dense(out.layout) {
+        use crate::base::dtype::Element;
+        with_dtype!(out.dtype, S => {
+            let to = Shared(address::<S>(&out, out.layout.offset));
+            let value = S::from_scalar(value);
+            return threads::ranges(out.numel(), LINE, 0.1, |range| {
+                // SAFETY: NOTE [Views in bounds]: the elements lie one after the other, and the
+                // ranges do not meet.
+                let part = unsafe {
+                    std::slice::from_raw_parts_mut(to.at(range.start).cast(), range.len())
+                };
+                repeat(value, part);
+            });
+        });
+    }
     map(
         Functor::Copy,
         &[],

@@ -27,9 +27,10 @@ mod sort;
 mod testing;
 pub mod threads;
 mod transpose;
+mod update;
 mod walk;
 
-use super::{Backend, Combine, Distribution, Functor, Input, Reduction, Scan, View};
+use super::{Backend, Combine, Distribution, Functor, Input, Reduction, Scan, Update, View};
 use crate::base::{DType, Result, Scalar};
 
 /// The CPU backend.
@@ -155,5 +156,9 @@ impl Backend for Cpu {
 
     fn layer_norm_weight(&self, out: View, g: View, x: View, mean: View, rstd: View, outer: usize) {
         norm::layer_norm_weight(out, g, x, mean, rstd, outer);
+    }
+
+    fn update(&self, rule: &Update, tensors: &[Vec<View>]) {
+        update::update(rule, tensors);
     }
 }

@@ -4,8 +4,11 @@
 //! its seed, and of nothing else: not of the layout, nor of who computes it.
 
 use super::super::{Distribution, View};
+use super::isa::{Isa, isa};
 use super::map::{AllCasts, ComputeType, store};
 use super::math::{Compute, Float};
+use super::scratch::Scratch;
+use super::threads;
 use super::walk::Walk;
 use crate::base::rng::{philox_blocks, unit_f32, unit_f64};
 use crate::base::{DType, Layout};
@@ -306,7 +309,7 @@ fn draw_avx2<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl
 /// [`draw_any`], as fast as the machine can.
 fn draw<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(Bits) -> C) {
     #[cfg(target_arch = "x86_64")]
-    if to.len() > 4 && is_x86_feature_detected!("avx2") {
+    if to.len() > 4 && isa() >= Isa::Avx2 {
         // SAFETY: the machine has the feature.
         return unsafe { draw_avx2(to, words, seed, first, f) };
     }
@@ -314,29 +317,30 @@ fn draw<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(B
 }
 
 /// Fills `out` with `f` of each element's block.
-fn fill<C: ComputeType + AllCasts>(out: View, seed: u64, offset: u64, f: impl Fn(Bits) -> C) {
+fn fill<C: ComputeType + AllCasts>(
+    out: View,
+    seed: u64,
+    offset: u64,
+    f: impl Fn(Bits) -> C + Sync,
+) {
     let order = Layout::contiguous(out.layout.shape.clone());
     let walk = Walk::new(&[&order, out.layout]);
-    let mut block = [C::default(); BLOCK];
-    let mut words = Words([[0; BLOCK]; 4]);
-    walk.for_each(|at| {
-        let mut done = 0;
-        while done < walk.run {
-            let m = (walk.run - done).min(BLOCK);
-            let first = offset.wrapping_add((at[0] + done) as u64);
-            draw(&mut block[..m], &mut words, seed, first, &f);
-            let (start, stride) = (at[1] + done * walk.stride[1], walk.stride[1]);
-            // SAFETY: NOTE [Views in bounds]; the block holds `m` numbers.
-            unsafe { store(&out, start, stride, m, block.as_ptr()) };
-            done += m;
-        }
+    threads::ranges(walk.len(), BLOCK, 4.0, |range| {
+        let mut block = [C::default(); BLOCK];
+        let mut words = Words([[0; BLOCK]; 4]);
+        walk.pieces_in(range, BLOCK, |at, n| {
+            let first = offset.wrapping_add(at[0] as u64);
+            draw(&mut block[..n], &mut words, seed, first, &f);
+            // SAFETY: NOTE [Views in bounds]; the block holds `n` numbers.
+            unsafe { store(&out, at[1], walk.stride[1], n, block.as_ptr()) };
+        });
     });
 }
 
 /// See [`super::super::Backend::randperm`].
 pub(super) fn randperm(out: View, seed: u64, offset: u64) {
     // Fisher and Yates: position `i` swaps with one of those up to it.
-    let mut order: Vec<i64> = (0..out.numel() as i64).collect();
+    let mut order = Scratch::collect(out.numel(), 0..out.numel() as i64);
     let mut words = Words([[0; BLOCK]; 4]);
     let mut bits = [[0; 4]; BLOCK];
     for start in (0..order.len()).step_by(BLOCK) {

@@ -43,12 +43,12 @@ pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
     }
     // In the two-element field of truth values, sums and products are these.
     let f = match (f, out.dtype) {
-        (Reduction::Sum, DType::Bool) => Reduction::Any,
+        (Reduction::Sum | Reduction::SumSquares, DType::Bool) => Reduction::Any,
         (Reduction::Prod, DType::Bool) => Reduction::All,
         (f, _) => f,
     };
     let compute = match f {
-        Reduction::Sum | Reduction::Prod => out.dtype,
+        Reduction::Sum | Reduction::SumSquares | Reduction::Prod => out.dtype,
         _ => x.dtype,
     }
     .compute();
@@ -62,6 +62,7 @@ pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
 fn typed<C: Acc>(f: Reduction, out: View, x: View, dims: &[usize]) {
     match f {
         Reduction::Sum => Plan::new(out, x, dims).run::<C, lane::Sum>(),
+        Reduction::SumSquares => Plan::new(out, x, dims).run::<C, lane::SumSquares>(),
         Reduction::Prod => Plan::new(out, x, dims).run::<C, lane::Prod>(),
         Reduction::Max => Plan::new(out, x, dims).run::<C, lane::Max>(),
         Reduction::Min => Plan::new(out, x, dims).run::<C, lane::Min>(),

@@ -9,7 +9,7 @@ mod tests;
 
 use super::super::View;
 use super::isa::versions;
-use super::lane::{Acc, LANES, Lane, Max, Sum, fold_body, split, sum_with, tree};
+use super::lane::{Acc, Lane, Max, Sum, fold_body, map_sum, split, sum_with};
 use super::map::{load, store};
 use super::math::Float;
 use super::threads;
@@ -107,21 +107,6 @@ fn forward_lane_body<C: Real>(log: bool, x: &[C], out: &mut [C]) {
         let scale = C::ONE / sum;
         out.iter_mut().for_each(|o| *o = *o * scale);
     }
-}
-
-/// The sum of `f` over the elements of `x`, lane by lane as [`fold_body`], each of which `keep` may
-/// store in `out`.
-#[inline(always)]
-fn map_sum<C: Real>(x: &[C], out: &mut [C], f: impl Fn(C) -> C, keep: impl Fn(&mut C, C)) -> C {
-    let mut lanes = [C::ZERO; LANES];
-    for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
-        for (l, (&x, o)) in lanes.iter_mut().zip(x.iter().zip(out)) {
-            let y = f(x);
-            keep(o, y);
-            *l = *l + y;
-        }
-    }
-    tree::<C, Sum>(lanes)
 }
 
 #[inline(always)]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import rustgrad as rg
+from rustgrad import _C
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
@@ -77,8 +78,10 @@ def clip_grads_with_norm_(
     if not grads:
         return
     with rg.no_grad():
-        # Always multiplied, by 1 if need be: reading the factor would wait for the device.
+        # Always multiplied, by 1 if need be, so that versions do not depend on the norm.
         factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+        if factor.device.type == "cpu" and _C.scale_all(grads, factor.item()):
+            return
         for grad in grads:
             grad.mul_(factor)
 

@@ -171,7 +171,7 @@ fn tail(a: f32) -> f32 {
 pub(super) fn normal_f32(x: f32) -> (f32, f32) {
     let tail = tail(x.abs());
     let cdf = if x > 0.0 { 1.0 - tail } else { tail };
-    let pdf = 0.398_942_28 * exp_f32(x * x * -0.5);
+    let pdf = 0.398_942_3 * exp_f32(x * x * -0.5);
     (cdf, pdf)
 }
 

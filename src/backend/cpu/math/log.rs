@@ -100,7 +100,7 @@ pub(super) fn log10<const SHORT: bool>(x: f64) -> f64 {
     };
     // The upper part of log10(2), with zero bits at its end, and the rest.
     const HIGH: f64 = 3.010_299_956_636_117_7e-1;
-    const LOW: f64 = 3.694_239_077_158_930_8e-13;
+    const LOW: f64 = 3.694_239_077_158_931e-13;
     elsewhere(x, k * HIGH + (k * LOW + (f - t) * LOG10_E))
 }
 

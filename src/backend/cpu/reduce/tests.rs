@@ -32,6 +32,7 @@ fn written_out(f: Reduction, x: &[f64]) -> f64 {
     let truth = |b: bool| f64::from(u8::from(b));
     match f {
         Reduction::Sum => x.iter().sum(),
+        Reduction::SumSquares => x.iter().map(|x| x * x).sum(),
         Reduction::Prod => x.iter().product(),
         Reduction::Max => x[extremum(|a, b| a > b)],
         Reduction::Min => x[extremum(|a, b| a < b)],
@@ -42,8 +43,9 @@ fn written_out(f: Reduction, x: &[f64]) -> f64 {
     }
 }
 
-const ALL: [Reduction; 8] = [
+const ALL: [Reduction; 9] = [
     Reduction::Sum,
+    Reduction::SumSquares,
     Reduction::Prod,
     Reduction::Max,
     Reduction::Min,
@@ -58,7 +60,7 @@ fn result(f: Reduction, x: DType) -> DType {
     match f {
         Reduction::ArgMax | Reduction::ArgMin => DType::I64,
         Reduction::Any | Reduction::All => DType::Bool,
-        Reduction::Sum | Reduction::Prod if !x.is_float() => DType::I64,
+        Reduction::Sum | Reduction::SumSquares | Reduction::Prod if !x.is_float() => DType::I64,
         _ => x,
     }
 }
