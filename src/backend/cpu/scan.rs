@@ -1,9 +1,15 @@
 //! Running reductions along one dimension.
+//!
+//! Elements are taken in groups of [`Running::GROUP`]: each is merged with those before it in its
+//! group, and that with what the groups before gave. So each group waits for the one before it only
+//! once, and a lane has the same bits however it lies and whatever lies beside it.
 
 use super::super::{Scan, View};
-use super::lane::{Acc, BLOCK, split};
+use super::isa::versions;
+use super::lane::{Acc, BLOCK, Fold, Prod, Sum, split};
 use super::map::{load, store};
 use super::math::Float;
+use super::threads;
 use super::walk::Walk;
 use crate::base::DType;
 
@@ -13,22 +19,87 @@ mod tests;
 /// Lanes that are scanned together when the scanned dimension is an outer one.
 const TILE: usize = 256;
 
+/// An operation whose partial results are kept. `merge` takes the earlier one first.
+trait Running<C>: Fold<C> {
+    /// Elements in a group; blocks are made of whole groups.
+    const GROUP: usize = 8;
+}
+
+impl<C: Acc> Running<C> for Sum {}
+impl<C: Acc> Running<C> for Prod {}
+
+/// The greater, of equal ones the later; NaN wins.
+struct Greatest;
+
+impl<C: Acc> Fold<C> for Greatest {
+    const NEUTRAL: C = C::LEAST;
+    #[inline(always)]
+    fn merge(a: C, b: C) -> C {
+        if b >= a || b.is_nan() { b } else { a }
+    }
+}
+
+impl<C: Acc> Running<C> for Greatest {}
+
+/// The lesser, of equal ones the later; NaN wins.
+struct Least;
+
+impl<C: Acc> Fold<C> for Least {
+    const NEUTRAL: C = C::GREATEST;
+    #[inline(always)]
+    fn merge(a: C, b: C) -> C {
+        if b <= a || b.is_nan() { b } else { a }
+    }
+}
+
+impl<C: Acc> Running<C> for Least {}
+
+/// `log(exp(a) + exp(b))`.
+struct LogSumExp;
+
+impl<C: Acc + Float> Fold<C> for LogSumExp {
+    const NEUTRAL: C = C::LEAST;
+    #[inline(always)]
+    fn merge(a: C, b: C) -> C {
+        a.logaddexp(b)
+    }
+}
+
+impl<C: Acc + Float> Running<C> for LogSumExp {
+    // A merge costs more than waiting for it.
+    const GROUP: usize = 1;
+}
+
 /// See [`super::super::Backend::scan`]. `f32` sums and products accumulate in `f64`, as PyTorch's
 /// do.
 pub(super) fn scan(f: Scan, out: View, index: Option<View>, x: View, dim: usize) {
-    let pass = Pass { out, index, x, dim };
+    let pass = Pass::new(out, index, x, dim);
     let wide = matches!(out.dtype, DType::F32 | DType::F64);
+    macro_rules! extremum {
+        ($F:ty) => {
+            match x.dtype.compute() {
+                DType::F32 => pass.run::<f32, $F>(),
+                DType::F64 => pass.run::<f64, $F>(),
+                _ => pass.run::<i64, $F>(),
+            }
+        };
+    }
+    macro_rules! fold {
+        ($F:ty) => {
+            match wide {
+                _ if !out.dtype.is_float() => pass.run::<i64, $F>(),
+                true => pass.run::<f64, $F>(),
+                false => pass.run::<f32, $F>(),
+            }
+        };
+    }
     match f {
-        Scan::Sum | Scan::Prod if !out.dtype.is_float() => pass.fold::<i64>(f),
-        Scan::Sum | Scan::Prod if wide => pass.fold::<f64>(f),
-        Scan::Sum | Scan::Prod => pass.fold::<f32>(f),
-        Scan::Max | Scan::Min => match x.dtype.compute() {
-            DType::F32 => pass.extremum::<f32>(f),
-            DType::F64 => pass.extremum::<f64>(f),
-            _ => pass.extremum::<i64>(f),
-        },
-        Scan::LogSumExp if wide => pass.log_sum_exp::<f64>(),
-        Scan::LogSumExp => pass.log_sum_exp::<f32>(),
+        Scan::Sum => fold!(Sum),
+        Scan::Prod => fold!(Prod),
+        Scan::Max => extremum!(Greatest),
+        Scan::Min => extremum!(Least),
+        Scan::LogSumExp if wide => pass.run::<f64, LogSumExp>(),
+        Scan::LogSumExp => pass.run::<f32, LogSumExp>(),
     }
 }
 
@@ -36,124 +107,165 @@ struct Pass<'a> {
     out: View<'a>,
     index: Option<View<'a>>,
     x: View<'a>,
-    dim: usize,
+    /// Elements in a lane.
+    n: usize,
+    /// The strides along it: of the results, of the elements, of the positions.
+    stride: [usize; 3],
+    /// Where the lanes start.
+    walk: Walk,
 }
 
-impl Pass<'_> {
-    fn fold<C: Acc>(&self, f: Scan) {
-        if f == Scan::Sum {
-            self.run(C::ZERO, |_, a: &mut C, x| *a = a.add(x), |a| *a, |_| 0);
-        } else {
-            self.run(C::ONE, |_, a: &mut C, x| *a = a.mul(x), |a| *a, |_| 0);
+impl<'a> Pass<'a> {
+    fn new(out: View<'a>, index: Option<View<'a>>, x: View<'a>, dim: usize) -> Self {
+        let (outs, out_stride, n) = split(out.layout, dim);
+        let (xs, x_stride, _) = split(x.layout, dim);
+        let (places, place_stride, _) = split(index.unwrap_or(out).layout, dim);
+        Self {
+            out,
+            index,
+            x,
+            n,
+            stride: [out_stride, x_stride, place_stride],
+            walk: Walk::new(&[&outs, &xs, &places]),
         }
     }
 
-    fn extremum<C: Acc>(&self, f: Scan) {
-        let start = |value| (value, 0i64);
-        if f == Scan::Max {
-            let step = |i, a: &mut (C, i64), x: C| {
-                if x.is_nan() || (!a.0.is_nan() && x >= a.0) {
-                    *a = (x, i);
-                }
-            };
-            self.run(start(C::LEAST), step, |a| a.0, |a| a.1);
-        } else {
-            let step = |i, a: &mut (C, i64), x: C| {
-                if x.is_nan() || (!a.0.is_nan() && x <= a.0) {
-                    *a = (x, i);
-                }
-            };
-            self.run(start(C::GREATEST), step, |a| a.0, |a| a.1);
-        }
-    }
-
-    fn log_sum_exp<C: Acc + Float>(&self) {
-        let step = |_, a: &mut C, x: C| *a = a.logaddexp(x);
-        self.run(C::LEAST, step, |a| *a, |_| 0);
-    }
-
-    /// Scans with a state `A`: `step` takes the position and element in, `value` and `position`
-    /// show what is stored.
-    fn run<C: Acc, A: Copy>(
-        &self,
-        start: A,
-        step: impl Fn(i64, &mut A, C),
-        value: impl Fn(&A) -> C,
-        position: impl Fn(&A) -> i64,
-    ) {
-        let (out, out_stride, n) = split(self.out.layout, self.dim);
-        let (x, x_stride, _) = split(self.x.layout, self.dim);
-        let (index, index_stride) = match &self.index {
-            Some(index) => {
-                let (layout, stride, _) = split(index.layout, self.dim);
-                (layout, stride)
-            }
-            None => (out.clone(), out_stride),
-        };
-        let walk = Walk::new(&[&out, &x, &index]);
-        if walk.run >= 8 && walk.stride[1] < x_stride {
-            let mut states = [start; TILE];
-            let mut values = [C::ZERO; TILE];
-            let mut positions = [0i64; TILE];
-            walk.for_each(|at| {
-                let mut first = 0;
-                while first < walk.run {
-                    let m = (walk.run - first).min(TILE);
-                    states[..m].fill(start);
-                    for i in 0..n {
-                        let [o, x, p] = [
-                            at[0] + first * walk.stride[0] + i * out_stride,
-                            at[1] + first * walk.stride[1] + i * x_stride,
-                            at[2] + first * walk.stride[2] + i * index_stride,
-                        ];
-                        // SAFETY: NOTE [Views in bounds]; the buffers have room for `m`.
-                        unsafe { load(&self.x, x, walk.stride[1], m, values.as_mut_ptr()) };
-                        for (a, v) in states[..m].iter_mut().zip(&mut values) {
-                            step(i as i64, a, *v);
-                            *v = value(a);
-                        }
-                        // SAFETY: as above.
-                        unsafe { store(&self.out, o, walk.stride[0], m, values.as_ptr()) };
-                        if let Some(index) = &self.index {
-                            for (a, p) in states[..m].iter().zip(&mut positions) {
-                                *p = position(a);
-                            }
-                            // SAFETY: as above.
-                            unsafe { store(index, p, walk.stride[2], m, positions.as_ptr()) };
-                        }
-                    }
-                    first += m;
-                }
-            });
-            return;
-        }
-        let mut values = [C::ZERO; BLOCK];
-        let mut positions = [0i64; BLOCK];
-        walk.elements(|at| {
-            let mut state = start;
-            let mut done = 0;
-            while done < n {
-                let m = (n - done).min(BLOCK);
-                let [o, x, p] = [
-                    at[0] + done * out_stride,
-                    at[1] + done * x_stride,
-                    at[2] + done * index_stride,
-                ];
-                // SAFETY: NOTE [Views in bounds]; the buffers have room for `m`.
-                unsafe { load(&self.x, x, x_stride, m, values.as_mut_ptr()) };
-                for (i, (v, p)) in values[..m].iter_mut().zip(&mut positions).enumerate() {
-                    step((done + i) as i64, &mut state, *v);
-                    *v = value(&state);
-                    *p = position(&state);
-                }
-                // SAFETY: as above.
-                unsafe { store(&self.out, o, out_stride, m, values.as_ptr()) };
-                if let Some(index) = &self.index {
-                    // SAFETY: as above.
-                    unsafe { store(index, p, index_stride, m, positions.as_ptr()) };
-                }
-                done += m;
+    fn run<C: Acc, F: Running<C>>(&self) {
+        let walk = &self.walk;
+        let tiled = walk.run >= 8 && walk.stride[1] < self.stride[1];
+        let unit = if tiled { 64 } else { 1 };
+        threads::ranges(walk.len(), unit, self.n as f64 + 10.0, |range| {
+            if tiled {
+                walk.pieces_in(range, TILE, |[o, x, p, _], m| {
+                    self.tile::<C, F>([o, x, p], m)
+                });
+            } else {
+                walk.elements_in(range, |[o, x, p, _]| self.lane::<C, F>([o, x, p]));
             }
         });
+    }
+
+    /// Scans the lane that starts at `at`.
+    fn lane<C: Acc, F: Running<C>>(&self, at: [usize; 3]) {
+        let mut x = [C::ZERO; BLOCK];
+        let mut y = [C::ZERO; BLOCK];
+        let mut places = [0i64; BLOCK];
+        let (mut carry, mut place) = (F::NEUTRAL, 0);
+        for done in (0..self.n).step_by(BLOCK) {
+            let m = BLOCK.min(self.n - done);
+            let at: [usize; 3] = std::array::from_fn(|v| at[v] + done * self.stride[v]);
+            // SAFETY: NOTE [Views in bounds]; the block has room for `m`.
+            unsafe { load(&self.x, at[1], self.stride[1], m, x.as_mut_ptr()) };
+            carry = along::<C, F>(&x[..m], &mut y[..m], carry);
+            // SAFETY: as above.
+            unsafe { store(&self.out, at[0], self.stride[0], m, y.as_ptr()) };
+            if let Some(index) = &self.index {
+                place = places_along(&x[..m], &y[..m], &mut places[..m], done as i64, place);
+                // SAFETY: as above.
+                unsafe { store(index, at[2], self.stride[2], m, places.as_ptr()) };
+            }
+        }
+    }
+
+    /// Scans `m` neighbouring lanes together, the first of which starts at `at`.
+    fn tile<C: Acc, F: Running<C>>(&self, at: [usize; 3], m: usize) {
+        let mut x = [C::ZERO; TILE];
+        let mut y = [C::ZERO; TILE];
+        let mut group = [F::NEUTRAL; TILE];
+        let mut carry = [F::NEUTRAL; TILE];
+        let mut places = [0i64; TILE];
+        let near = &self.walk.stride;
+        for i in 0..self.n {
+            let at: [usize; 3] = std::array::from_fn(|v| at[v] + i * self.stride[v]);
+            // SAFETY: NOTE [Views in bounds]; the buffer has room for `m`.
+            unsafe { load(&self.x, at[1], near[1], m, x.as_mut_ptr()) };
+            if i % F::GROUP == 0 {
+                group[..m].copy_from_slice(&x[..m]);
+            } else {
+                across::<C, F>(&mut group[..m], &x[..m]);
+            }
+            y[..m].copy_from_slice(&carry[..m]);
+            across::<C, F>(&mut y[..m], &group[..m]);
+            if i % F::GROUP == F::GROUP - 1 {
+                carry[..m].copy_from_slice(&y[..m]);
+            }
+            // SAFETY: as above.
+            unsafe { store(&self.out, at[0], near[0], m, y.as_ptr()) };
+            if let Some(index) = &self.index {
+                places_across(&x[..m], &y[..m], &mut places[..m], i as i64);
+                // SAFETY: as above.
+                unsafe { store(index, at[2], near[2], m, places.as_ptr()) };
+            }
+        }
+    }
+}
+
+versions! {
+    /// Scans `x` into `y`, which is as long, from what came before; what the next block goes on from.
+    fn along<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], carry: C) -> C = along_body;
+    /// Merges `x` into `a`, which is as long.
+    fn across<C: Acc, F: Running<C>>(a: &mut [C], x: &[C]) = across_body;
+    /// The positions of the running extrema `y` of `x` in a lane, where the block starts at `first`
+    /// and the last extremum before it lies at `place`; where the last extremum lies.
+    fn places_along<C: Acc>(x: &[C], y: &[C], places: &mut [i64], first: i64, place: i64) -> i64
+        = places_along_body;
+    /// Sets `places` to `i` where the element `x` is the running extremum `y`.
+    fn places_across<C: Acc>(x: &[C], y: &[C], places: &mut [i64], i: i64) = places_across_body;
+}
+
+#[inline(always)]
+fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], mut carry: C) -> C {
+    let mut step = |x: &[C], y: &mut [C]| {
+        let mut group = x[0];
+        y[0] = F::merge(carry, group);
+        for (&x, y) in x.iter().zip(y.iter_mut()).skip(1) {
+            group = F::merge(group, x);
+            *y = F::merge(carry, group);
+        }
+        carry = F::merge(carry, group);
+    };
+    // Whole groups on their own, so that their loop is unrolled.
+    let mut y = y.chunks_exact_mut(F::GROUP);
+    let x = x.chunks_exact(F::GROUP);
+    let rest = x.remainder();
+    x.zip(&mut y).for_each(|(x, y)| step(x, y));
+    if !rest.is_empty() {
+        step(rest, y.into_remainder());
+    }
+    carry
+}
+
+#[inline(always)]
+fn across_body<C: Acc, F: Running<C>>(a: &mut [C], x: &[C]) {
+    for (a, &x) in a.iter_mut().zip(x) {
+        *a = F::merge(*a, x);
+    }
+}
+
+/// Whether a running extremum is the element itself.
+#[inline(always)]
+fn is_here<C: Acc>(x: C, y: C) -> bool {
+    x == y || x.is_nan()
+}
+
+#[inline(always)]
+fn places_along_body<C: Acc>(
+    x: &[C],
+    y: &[C],
+    places: &mut [i64],
+    first: i64,
+    mut place: i64,
+) -> i64 {
+    for (i, (p, (&x, &y))) in (first..).zip(places.iter_mut().zip(x.iter().zip(y))) {
+        place = if is_here(x, y) { i } else { place };
+        *p = place;
+    }
+    place
+}
+
+#[inline(always)]
+fn places_across_body<C: Acc>(x: &[C], y: &[C], places: &mut [i64], i: i64) {
+    for (p, (&x, &y)) in places.iter_mut().zip(x.iter().zip(y)) {
+        *p = if is_here(x, y) { i } else { *p };
     }
 }
