@@ -6,9 +6,9 @@
 //! file: Chebyshev interpolation of `(1 + 2 x) e^(x^2) erfc(x)` in 50 digits, from 0.75 to 28 with an
 //! error of 1.5e-16, and from 0.9 to 10.5 with one of 2.8e-9.
 
-use super::exp::{exp, exp_f32};
-use super::series::series;
-use std::f64::consts::FRAC_2_SQRT_PI;
+use super::exp::{exp, exp_f32, reduced};
+use super::series::{scaled, series};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// `erf(x) / (2 x / sqrt(pi))` in powers of `x^2`: `(-1)^k / (k! (2 k + 1))`.
 const ERF: [f64; 16] = {
@@ -79,11 +79,30 @@ const SHORTER: Fit = Fit {
     ],
 };
 
+/// `e^(-a^2 / divisor)` for a divisor of 1 or 2.
+///
+/// `a^2 = high^2 + low`, where high has half of the digits, so that its square is exact.
+#[inline(always)]
+fn bell(a: f64, divisor: f64) -> f64 {
+    let high = f64::from_bits(a.to_bits() & 0xFFFF_FFFF_F800_0000);
+    let low = (a - high) * (a + high) / divisor;
+    let (k, q) = reduced::<false>(-(high * high) / divisor);
+    // (1 + q) (1 + s) with s = e^-low - 1, rounded once.
+    let s = -low * (1.0 - low / 2.0 * (1.0 - low / 3.0));
+    scaled(1.0 + (q + (s + q * s)), k)
+}
+
+/// `erfc(a) e^(a^2)` from the start of the fit on.
+#[inline(always)]
+fn scale(fit: &Fit, a: f64) -> f64 {
+    let w = (fit.slope * a + fit.shift) / (a + fit.a);
+    series(w, fit.p) / (1.0 + 2.0 * a)
+}
+
 /// `(erf(x), erfc(|x|))`; the first is only right below the start of the fit, the second from there
 /// on.
 #[inline(always)]
 fn parts<const SHORT: bool>(x: f64) -> (f64, f64) {
-    let fit = if SHORT { SHORTER } else { LONG };
     let z = x * x;
     let small = if SHORT {
         series(z, &ERF[..11])
@@ -92,17 +111,12 @@ fn parts<const SHORT: bool>(x: f64) -> (f64, f64) {
     };
     let a = x.abs();
     let a = if a > 28.0 { 28.0 } else { a };
-    let w = (fit.slope * a + fit.shift) / (a + fit.a);
-    let scale = series(w, fit.p) / (1.0 + 2.0 * a);
-    // a^2 = high^2 + low: high has half of the digits, so its square is exact.
-    let high = f64::from_bits(a.to_bits() & 0xFFFF_FFFF_F800_0000);
-    let low = (a - high) * (a + high);
-    let e = if SHORT {
-        exp::<true>(-(a * a))
+    let large = if SHORT {
+        exp::<true>(-(a * a)) * scale(&SHORTER, a)
     } else {
-        exp::<false>(-(high * high)) * (1.0 - low * (1.0 - low / 2.0 * (1.0 - low / 3.0)))
+        bell(a, 1.0) * scale(&LONG, a)
     };
-    (x * FRAC_2_SQRT_PI * small, e * scale)
+    (x * FRAC_2_SQRT_PI * small, large)
 }
 
 /// `erf x`
@@ -117,12 +131,25 @@ pub(super) fn erf(x: f64) -> f64 {
 }
 
 /// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
+///
+/// The left tail is `erfc(a) / 2` for `a = -x / sqrt(2)`, whose rounding does not matter: `e^(-a^2)`
+/// is computed from `x` itself.
 #[inline(always)]
 pub(super) fn normal(x: f64) -> (f64, f64) {
-    // erfc rather than 1 + erf keeps the relative accuracy of the left tail.
-    let cdf = 0.5 * erfc::<false>(x * -std::f64::consts::FRAC_1_SQRT_2);
-    let pdf = 0.398_942_280_401_432_7 * exp::<false>(x * x * -0.5);
-    (cdf, pdf)
+    let y = x.abs();
+    let y = if y > 39.0 { 39.0 } else { y };
+    let a = y * FRAC_1_SQRT_2;
+    let bell = bell(y, 2.0);
+    let tail = 0.5 * bell * scale(&LONG, a);
+    let centre = 0.5 + 0.5 * (x * FRAC_1_SQRT_2 * FRAC_2_SQRT_PI * series(x * x * 0.5, &ERF));
+    let cdf = if a < LONG.start {
+        centre
+    } else if x > 0.0 {
+        1.0 - tail
+    } else {
+        tail
+    };
+    (if x.is_nan() { x } else { cdf }, 0.398_942_280_401_432_7 * bell)
 }
 
 /// `erfc x = 1 - erf x`

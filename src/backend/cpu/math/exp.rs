@@ -26,7 +26,7 @@ fn small<const SHORT: bool>(r: f64) -> f64 {
 
 /// `(k, e^r - 1)` with `x = k ln 2 + r`, for `x` of at most 1100 either way.
 #[inline(always)]
-fn reduced<const SHORT: bool>(x: f64) -> (f64, f64) {
+pub(super) fn reduced<const SHORT: bool>(x: f64) -> (f64, f64) {
     let k = nearest(x * LOG2_E);
     let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
     (k, small::<SHORT>(r))
@@ -123,11 +123,41 @@ pub(super) fn cosh<const SHORT: bool>(x: f64) -> f64 {
     if x.is_nan() { x } else { h + 0.25 / h }
 }
 
-/// `tanh(x)`: with `E = e^(2 |x|) - 1`, `E / (E + 2)`; from 22 on it has rounded to 1.
+/// `tanh(x)`: with `E = e^(2 |x|) - 1`, `E / (E + 2)`; from 22 on it has rounded to 1. The long form
+/// has `E` as a sum of two numbers, and corrects the quotient by what they leave over.
 #[inline(always)]
 pub(super) fn tanh<const SHORT: bool>(x: f64) -> f64 {
-    let e = expm1::<SHORT>((2.0 * x.abs()).min(44.0));
-    let y = (e / (e + 2.0)).copysign(x);
+    let a = (2.0 * x.abs()).min(44.0);
+    let y = if SHORT {
+        let e = expm1::<SHORT>(a);
+        e / (e + 2.0)
+    } else {
+        let k = nearest(a * LOG2_E);
+        let first = a - k * LN_2_HIGH;
+        let second = k * LN_2_LOW;
+        let r = first - second;
+        // e^(r + low) - 1, in two parts: the first two terms, and the rest.
+        let low = (first - r) - second;
+        let rest = r * r * series(r, &EXP) + low;
+        let power = power_of_two(k);
+        // E = power * (r + rest) + (power - 1), the exact parts first.
+        let (p, q) = (power * r, power - 1.0);
+        let sum = p + q;
+        let lost = if p > q { (p - sum) + q } else { (q - sum) + p } + power * rest;
+        let e = sum + lost;
+        let e_low = (sum - e) + lost;
+        let d = e + 2.0;
+        let d_low = ((2.0 - d) + e) + e_low;
+        let d_low = if e > 2.0 { ((e - d) + 2.0) + e_low } else { d_low };
+        let y = e / d;
+        // What e - y d leaves, without a fused product: y split in two halves.
+        let high = f64::from_bits(y.to_bits() & 0xFFFF_FFFF_F800_0000);
+        let d_high = f64::from_bits(d.to_bits() & 0xFFFF_FFFF_F800_0000);
+        let (y_rest, d_rest) = (y - high, d - d_high);
+        let left = (e - high * d_high) - high * d_rest - y_rest * d_high - y_rest * d_rest;
+        y + (left + (e_low - y * d_low)) / d
+    };
+    let y = y.copysign(x);
     if x.is_nan() { x } else { y }
 }
 
