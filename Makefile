@@ -58,7 +58,7 @@ stubs: $(VENV)/wheel
 
 # Costs, side by side with PyTorch where it is installed.
 bench: $(VENV)/wheel
-	cargo bench --bench tape
+	cargo bench --bench tape --bench kernels
 	$(BIN)/python benches/python/vs_torch.py
 
 clean:

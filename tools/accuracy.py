@@ -1,6 +1,6 @@
 """Writes docs/accuracy.md: the largest errors found of elementwise functions, against mpmath.
 
-    python tools/accuracy.py [--points 4000]
+python tools/accuracy.py [--points 4000]
 """
 
 import argparse

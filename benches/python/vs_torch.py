@@ -130,8 +130,12 @@ def engines(names: list[str], threads: int) -> Iterator[dict[str, Engine]]:
             engine.close()
 
 
-def measure(workload: str, started: dict[str, Engine], rounds: int, seconds: float) -> dict:
-    """Medians of time and the peaks of memory, and the ratio to PyTorch."""
+def measure(
+    workload: str, started: dict[str, Engine], rounds: int, seconds: float, alone: bool
+) -> dict:
+    """Medians of time, the ratio to PyTorch and, in processes that run nothing else, the peaks of
+    memory.
+    """
     for engine in started.values():
         engine.ask(make=workload)
     times = {name: [] for name in started}
@@ -141,10 +145,9 @@ def measure(workload: str, started: dict[str, Engine], rounds: int, seconds: flo
             reply = engine.ask(seconds=seconds)
             times[name].append(reply["seconds"] / WORKLOADS[workload].per)
             peaks[name] = reply["megabytes"]
-    row = {
-        name: {"seconds": statistics.median(t), "megabytes": peaks[name]}
-        for name, t in times.items()
-    }
+    row = {name: {"seconds": statistics.median(t)} for name, t in times.items()}
+    for name in row if alone else ():
+        row[name]["megabytes"] = peaks[name]
     if len(times) == 2:
         row["ratio"] = statistics.median(
             a / b for a, b in zip(times["rustgrad"], times["torch"], strict=True)
@@ -154,10 +157,9 @@ def measure(workload: str, started: dict[str, Engine], rounds: int, seconds: flo
 
 def shown(seconds: float) -> str:
     """A time with three digits and its unit."""
-    for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
-        if seconds * scale >= 1:
-            break
-    return f"{seconds * scale:.3g} {unit}"
+    units = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
+    unit = next((u for u, scale in units.items() if seconds * scale >= 1), "ns")
+    return f"{seconds * units[unit]:.3g} {unit}"
 
 
 def limits() -> dict[str, float]:
@@ -185,14 +187,15 @@ def summary(rows: dict[str, dict]) -> list[str]:
         return []
     mean = math.exp(statistics.fmean(math.log(r) for r in ratios.values()))
     above = sorted((n for n in ratios if ratios[n] > 1), key=ratios.get, reverse=True)
-    heavier = [
-        n for n in ratios if rows[n]["rustgrad"]["megabytes"] > rows[n]["torch"]["megabytes"] + 1
-    ]
-    return [
+    lines = [
         f"{len(ratios)} workloads; geometric mean of the ratios {mean:.2f}",
         f"above 1: {len(above)}" + "".join(f"; {n} ({ratios[n]:.2f})" for n in above),
-        f"more memory, by over 1 MB: {len(heavier)}" + "".join(f"; {n}" for n in heavier),
     ]
+    peaks = {n: [rows[n][e].get("megabytes") for e in ENGINES] for n in ratios}
+    heavier = [n for n, (ours, theirs) in peaks.items() if ours and ours > theirs + 1]
+    if any(all(pair) for pair in peaks.values()):
+        lines.append(f"over 1 MB more: {len(heavier)}" + "".join(f"; {n}" for n in heavier))
+    return lines
 
 
 def markdown(rows: dict[str, dict], heading: str) -> str:
@@ -203,11 +206,14 @@ def markdown(rows: dict[str, dict], heading: str) -> str:
         if not names:
             continue
         lines += [f"### {group[0].upper()}{group[1:]}", ""]
-        lines += ["| | rustgrad | PyTorch | ratio | MB | PyTorch's MB |", "|---|--:|--:|--:|--:|--:|"]
+        peaks = any("megabytes" in rows[n]["rustgrad"] for n in names)
+        lines += ["| | rustgrad | PyTorch | ratio |" + " MB | PyTorch's MB |" * peaks]
+        lines += ["|---|--:|--:|--:|" + "--:|--:|" * peaks]
         for n in names:
             cells = [f"`{n}`"] + [shown(rows[n][e]["seconds"]) for e in ENGINES if e in rows[n]]
             cells.append(f"{rows[n]['ratio']:.2f}" if "ratio" in rows[n] else "")
-            cells += [f"{rows[n][e]['megabytes']:.1f}" for e in ENGINES if e in rows[n]]
+            if peaks:
+                cells += [f"{rows[n][e]['megabytes']:.1f}" for e in ENGINES if e in rows[n]]
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines + [f"- {line}" for line in summary(rows)]) + "\n"
@@ -242,7 +248,9 @@ def main() -> None:
         for group in groups:
             with engines(names, options.threads) as started:
                 for workload in group:
-                    rows[workload] = row = measure(workload, started, rounds, seconds)
+                    rows[workload] = row = measure(
+                        workload, started, rounds, seconds, alone=len(group) == 1
+                    )
                     times = "".join(f"{shown(row[name]['seconds']):>12}" for name in names)
                     ratio = f"{row['ratio']:8.2f}" if "ratio" in row else ""
                     print(f"{workload:55}{times}{ratio}", flush=True)

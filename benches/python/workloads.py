@@ -243,9 +243,7 @@ def small_mlp(torch):
     model = mlp(torch, 64, 32, 10)
     x, y = torch.randn(32, 64), torch.randint(0, 10, (32,))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    return training(
-        torch, model, optimizer, lambda m: torch.nn.functional.cross_entropy(m(x), y)
-    )
+    return training(torch, model, optimizer, lambda m: torch.nn.functional.cross_entropy(m(x), y))
 
 
 @workload("training", "MLP 784-512-512-10, batch 64, SGD")
@@ -254,9 +252,7 @@ def medium_mlp(torch):
     model = mlp(torch, 784, 512, 512, 10, activation="ReLU")
     x, y = torch.randn(64, 784), torch.randint(0, 10, (64,))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
-    return training(
-        torch, model, optimizer, lambda m: torch.nn.functional.cross_entropy(m(x), y)
-    )
+    return training(torch, model, optimizer, lambda m: torch.nn.functional.cross_entropy(m(x), y))
 
 
 @workload("training", "MLP 1024-2048-2048-1024, batch 32, AdamW")
@@ -424,7 +420,9 @@ for dim in range(2):
 expression("movement", "transposed copy, 2000^2", "x.t().contiguous()", x="torch.rand(2000, 2000)")
 expression("movement", "permuted add, 100^3", "x.permute(2, 0, 1) + y", x=CUBE, y=CUBE)
 expression("movement", "cat of 10 x (100, 1000)", "torch.cat(x)", x="[torch.rand(100, 1000)] * 10")
-expression("movement", "stack of 10 x 10^5, dim 1", "torch.stack(x, 1)", x="[torch.rand(10**5)] * 10")
+expression(
+    "movement", "stack of 10 x 10^5, dim 1", "torch.stack(x, 1)", x="[torch.rand(10**5)] * 10"
+)
 INDEX = "torch.randint(0, 1000, (1000, 1000))"
 expression("movement", "gather, 1000^2", "x.gather(1, i)", x=SQUARE, i=INDEX)
 expression(
@@ -514,7 +512,9 @@ for batch, n in ((64, 64), (512, 16)):
     expression("products", f"{batch} of {n}", "a @ b", a=square, b=square)
     expression("products", f"{batch} of {n}, second transposed", "a @ b.mT", a=square, b=square)
 expression("products", "matrix-vector 1000", "a @ x", a=SQUARE, x="torch.rand(1000)")
-expression("products", "matrix-vector 1000, transposed", "a.t() @ x", a=SQUARE, x="torch.rand(1000)")
+expression(
+    "products", "matrix-vector 1000, transposed", "a.t() @ x", a=SQUARE, x="torch.rand(1000)"
+)
 TALL, SMALL = "torch.rand(10000, 64)", "torch.rand(64, 64)"
 expression("products", "(10000, 64) @ (64, 64)", "a @ b", a=TALL, b=SMALL)
 expression("products", "(64, 10000) @ (10000, 64)", "a.t() @ a", a=TALL)

@@ -7,6 +7,7 @@ from . import (
     cuda as cuda,
     func as func,
     linalg as linalg,
+    memory as memory,
     nn as nn,
     optim as optim,
 )

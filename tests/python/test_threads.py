@@ -1,4 +1,4 @@
-"""Results do not depend on the number of threads or the instruction set; fork and threads are safe."""
+"""Threads and instruction sets change no result; fork and threads of the host are safe."""
 
 import hashlib
 import os

@@ -149,7 +149,10 @@ pub(super) fn normal(x: f64) -> (f64, f64) {
     } else {
         tail
     };
-    (if x.is_nan() { x } else { cdf }, 0.398_942_280_401_432_7 * bell)
+    (
+        if x.is_nan() { x } else { cdf },
+        0.398_942_280_401_432_7 * bell,
+    )
 }
 
 /// `erfc x = 1 - erf x`

@@ -148,7 +148,11 @@ pub(super) fn tanh<const SHORT: bool>(x: f64) -> f64 {
         let e_low = (sum - e) + lost;
         let d = e + 2.0;
         let d_low = ((2.0 - d) + e) + e_low;
-        let d_low = if e > 2.0 { ((e - d) + 2.0) + e_low } else { d_low };
+        let d_low = if e > 2.0 {
+            ((e - d) + 2.0) + e_low
+        } else {
+            d_low
+        };
         let y = e / d;
         // What e - y d leaves, without a fused product: y split in two halves.
         let high = f64::from_bits(y.to_bits() & 0xFFFF_FFFF_F800_0000);
