@@ -124,10 +124,11 @@ def _update(
     keep = 1 - group["dampening"]
     nesterov = group["nesterov"]
     maximize = group["maximize"]
-    if None not in buffers and _C.sgd_step(
+    filled = [buffer for buffer in buffers if buffer is not None]
+    if len(filled) == len(buffers) and _C.sgd_step(
         params,
         grads,
-        buffers,
+        filled,
         lr,
         momentum,
         group["dampening"],
