@@ -38,6 +38,9 @@ FUNCTIONS = [
     ("atanh", mpmath.atanh, -1, 1),
     ("erf", mpmath.erf, -6, 6),
     ("erfc", mpmath.erfc, -6, 26),
+    ("erfinv", mpmath.erfinv, -1, 1),
+    ("lgamma", lambda x: mpmath.re(mpmath.loggamma(x)), -50, 1e30),
+    ("digamma", mpmath.digamma, -50, 1e30),
     ("sigmoid", lambda x: 1 / (1 + mpmath.exp(-x)), -700, 700),
     ("gelu", lambda x: x * mpmath.erfc(-x / sqrt2) / 2, -36, 36),
 ]

@@ -3,13 +3,17 @@
 use crate::base::Scalar;
 use std::fmt::Debug;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Not, Rem, Sub};
+use trigonometric::Trigonometric;
 
 mod erf;
 mod exp;
+mod gamma;
+mod hyperbolic;
+mod inverse;
 mod log;
+mod real;
 #[cfg(test)]
 mod reference;
-mod series;
 mod special;
 #[cfg(test)]
 mod tests;
@@ -170,6 +174,10 @@ pub trait Float:
     fn lgamma(self) -> Self;
     /// Logarithmic derivative of the gamma function.
     fn digamma(self) -> Self;
+    /// `1 / (1 + e^-x)`, without overflow.
+    fn sigmoid(self) -> Self;
+    /// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
+    fn normal(self) -> (Self, Self);
     /// `sin(pi x) / (pi x)`, 1 at 0.
     fn sinc(self) -> Self;
     /// Derivative number `n` (a whole number) of `sinc`.
@@ -179,17 +187,6 @@ pub trait Float:
     /// Rounds to `decimals` decimal digits after the point, or before it if negative.
     fn round_decimals(self, decimals: Self) -> Self;
 
-    /// `1 / (1 + e^-x)`, without overflow.
-    #[inline(always)]
-    fn sigmoid(self) -> Self {
-        // exp of a non-positive number only, so neither branch overflows.
-        let e = self.abs().neg().exp();
-        if self >= Self::ZERO {
-            Self::ONE / (Self::ONE + e)
-        } else {
-            e / (Self::ONE + e)
-        }
-    }
     /// `ln(p / (1 - p))`.
     #[inline(always)]
     fn logit(self) -> Self {
@@ -207,8 +204,6 @@ pub trait Float:
     fn softplus(self) -> Self {
         self.maximum(Self::ZERO) + self.abs().neg().exp().log1p()
     }
-    /// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
-    fn normal(self) -> (Self, Self);
     /// `s = sigmoid(2 u)` and `2 u'` for `u = sqrt(2 / pi) (x + 0.044715 x^3)`: what multiplies `x`
     /// in the tanh form of gelu, and the inner derivative.
     #[inline(always)]
@@ -261,22 +256,22 @@ pub trait Integer:
     fn shr(self, y: Self) -> Self;
 }
 
-/// Functions of the standard library.
+/// Functions of one argument.
 macro_rules! unary {
-    ($t:ty: $($name:ident=$std:ident,)*) => { $(
+    ($($name:ident=$f:expr,)*) => { $(
         #[inline(always)]
         fn $name(self) -> Self {
-            <$t>::$std(self)
+            $f(self)
         }
     )* };
 }
 
-/// Functions of two arguments of the standard library.
+/// Functions of two arguments.
 macro_rules! binary {
-    ($t:ty: $($name:ident=$std:ident,)*) => { $(
+    ($($name:ident=$f:expr,)*) => { $(
         #[inline(always)]
         fn $name(self, y: Self) -> Self {
-            <$t>::$std(self, y)
+            $f(self, y)
         }
     )* };
 }
@@ -291,18 +286,8 @@ macro_rules! via_f64 {
     )* };
 }
 
-/// Functions of this folder, which compute in `f64`.
-macro_rules! branch_free {
-    ($t:ty, $short:literal: $($name:ident=$module:ident::$f:ident,)*) => { $(
-        #[inline(always)]
-        fn $name(self) -> Self {
-            $module::$f::<$short>(f64::from(self)) as $t
-        }
-    )* };
-}
-
 macro_rules! float {
-    ($t:ty, $short:literal, $nextafter:path, $pow:expr, $hypot:expr, {$($own:item)*}) => {
+    ($t:ty, $pow:path, {$($own:tt)*}) => {
         impl Compute for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -384,25 +369,10 @@ macro_rules! float {
             fn f64(self) -> f64 {
                 f64::from(self)
             }
-            #[inline(always)]
-            fn nextafter(self, y: Self) -> Self {
-                $nextafter(self, y)
-            }
-            $(
-                #[inline(always)]
-                $own
-            )*
-            #[inline(always)]
-            fn hypot(self, y: Self) -> Self {
-                $hypot(self, y)
-            }
-            #[inline(always)]
-            fn atan2(self, y: Self) -> Self {
-                trigonometric::atan2::<$short>(f64::from(self), f64::from(y)) as $t
-            }
+            $($own)*
             #[inline(always)]
             fn is_far(self) -> bool {
-                f64::from(self).abs() > trigonometric::FAR
+                f64::from(self).abs() > <$t>::GREATEST
             }
             #[inline(always)]
             fn polygamma(self, n: Self) -> Self {
@@ -425,67 +395,65 @@ macro_rules! float {
                     (self / p).round_ties_even() * p
                 }
             }
-            unary!($t: sqrt=sqrt, floor=floor, ceil=ceil, round=round_ties_even, trunc=trunc,);
-            binary!($t: copysign=copysign,);
-            branch_free!($t, $short:
-                expm1=exp::expm1, sinh=exp::sinh, cosh=exp::cosh, tanh=exp::tanh,
-                ln=log::ln, log2=log::log2, log10=log::log10, log1p=log::log1p, asinh=log::asinh,
-                acosh=log::acosh, atanh=log::atanh, sin=trigonometric::sin,
-                cos=trigonometric::cos, tan=trigonometric::tan, asin=trigonometric::asin,
-                acos=trigonometric::acos, atan=trigonometric::atan, erfc=erf::erfc,
+            unary!(
+                exp=exp::exp, exp2=exp::exp2, expm1=exp::expm1, sigmoid=exp::sigmoid,
+                ln=log::ln, log2=log::log2, log10=log::log10, log1p=log::log1p,
+                sin=trigonometric::sin, cos=trigonometric::cos, tan=trigonometric::tan,
+                asin=inverse::asin, acos=inverse::acos, atan=inverse::atan,
+                sinh=hyperbolic::sinh, cosh=hyperbolic::cosh, tanh=hyperbolic::tanh,
+                asinh=hyperbolic::asinh, acosh=hyperbolic::acosh, atanh=hyperbolic::atanh,
+                sqrt=<$t>::sqrt, floor=<$t>::floor, ceil=<$t>::ceil,
+                round=<$t>::round_ties_even, trunc=<$t>::trunc,
             );
+            binary!(atan2=inverse::atan2, copysign=<$t>::copysign,);
             via_f64!($t:
-                sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, erfinv=special::erfinv,
-                lgamma=libm::lgamma, digamma=special::digamma, sinc=special::sinc,
+                sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, sinc=special::sinc,
             );
         }
     };
 }
 
-float!(
-    f32,
-    true,
-    libm::nextafterf,
-    |x: f32, y: f32| log::pow_short(f64::from(x), f64::from(y)) as f32,
-    |x: f32, y: f32| {
-        let (x, y) = (f64::from(x), f64::from(y));
-        let root = (x * x + y * y).sqrt();
-        // An infinite side outweighs one that is not a number.
-        if x.is_infinite() || y.is_infinite() {
-            f32::INFINITY
-        } else {
-            root as f32
-        }
-    },
-    {
-        fn exp(self) -> f32 {
-            exp::exp_f32(self)
-        }
-        fn exp2(self) -> f32 {
-            exp::exp2_f32(self)
-        }
-        fn erf(self) -> f32 {
-            erf::erf_f32(self)
-        }
-        fn normal(self) -> (f32, f32) {
-            erf::normal_f32(self)
-        }
+float!(f32, log::pow, {
+    unary!(
+        erf = erf::erf_f32,
+        erfc = erf::erfc_f32,
+        erfinv = erf::erfinv_f32,
+        lgamma = gamma::lgamma,
+        digamma = gamma::digamma,
+    );
+    binary!(hypot = hypot_f32, nextafter = libm::nextafterf,);
+    #[inline(always)]
+    fn normal(self) -> (f32, f32) {
+        erf::normal_f32(self)
     }
-);
-float!(f64, false, libm::nextafter, libm::pow, libm::hypot, {
-    fn exp(self) -> f64 {
-        exp::exp::<false>(self)
-    }
-    fn exp2(self) -> f64 {
-        exp::exp2::<false>(self)
-    }
-    fn erf(self) -> f64 {
-        erf::erf(self)
-    }
+});
+float!(f64, libm::pow, {
+    unary!(
+        erf = erf::erf,
+        erfc = erf::erfc,
+        erfinv = special::erfinv,
+        lgamma = libm::lgamma,
+        digamma = special::digamma,
+    );
+    binary!(hypot = libm::hypot, nextafter = libm::nextafter,);
+    #[inline(always)]
     fn normal(self) -> (f64, f64) {
         erf::normal(self)
     }
 });
+
+/// `sqrt(x^2 + y^2)` through `f64`, which holds the squares.
+#[inline(always)]
+fn hypot_f32(x: f32, y: f32) -> f32 {
+    let (x, y) = (f64::from(x), f64::from(y));
+    let root = (x * x + y * y).sqrt();
+    // An infinite side outweighs one that is not a number.
+    if x.is_infinite() || y.is_infinite() {
+        f32::INFINITY
+    } else {
+        root as f32
+    }
+}
 
 impl Compute for i64 {
     const ZERO: Self = 0;

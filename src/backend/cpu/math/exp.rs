@@ -1,209 +1,144 @@
-//! Exponential functions.
-//!
-//! `x = k ln 2 + r` with an integer `k` and `|r| <= ln(2) / 2`, so `e^x = 2^k e^r`. `ln 2` is split
-//! in two, so that `k` times its upper part is exact.
+//! Exponentials, and the logistic function.
 
-use super::series::{factorials, nearest, power_of_two, scaled, series};
-use std::f64::consts::{LN_2, LOG2_E};
+use super::real::{Real, poly};
 
-/// The upper part of `ln 2`, with 20 zero bits at its end, and the rest.
-pub(super) const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
-pub(super) const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-
-/// `(e^r - 1 - r) / r^2`
-const EXP: [f64; 12] = factorials(2, 1, 1.0);
-
-/// `e^r - 1` for `|r| <= ln(2) / 2`.
-#[inline(always)]
-fn small<const SHORT: bool>(r: f64) -> f64 {
-    let rest = if SHORT {
-        series(r, &EXP[..6])
-    } else {
-        series(r, &EXP)
-    };
-    r + r * r * rest
+/// Coefficients of the exponentials.
+pub(super) trait Exp: Real {
+    /// `(e^x - 1 - x) / x^2` for `|x| <= ln(2) / 2`.
+    const EXP: &'static [Self];
+    /// `(2^x - 1) / x` for `|x| <= 1/2`.
+    const EXP2: &'static [Self];
+    /// Below, `e^x` rounds to 0; above, even its half to infinity.
+    const EXP_RANGE: (Self, Self);
+    /// Below, `2^x` rounds to 0; above, to infinity.
+    const EXP2_RANGE: (Self, Self);
+    /// Below, `e^x - 1` rounds to -1.
+    const EXPM1_LEAST: Self;
 }
 
-/// `(k, e^r - 1)` with `x = k ln 2 + r`, for `x` of at most 1100 either way.
-#[inline(always)]
-pub(super) fn reduced<const SHORT: bool>(x: f64) -> (f64, f64) {
-    let k = nearest(x * LOG2_E);
-    let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
-    (k, small::<SHORT>(r))
+impl Exp for f32 {
+    const EXP: &'static [f32] = &[
+        0.5,
+        0.166_665_76,
+        0.041_666_556,
+        0.008_363_179,
+        0.001_392_618_4,
+    ];
+    const EXP2: &'static [f32] = &[
+        std::f32::consts::LN_2,
+        0.240_226_5,
+        0.055_503_57,
+        0.009_618_083,
+        0.001_339_086_3,
+        1.545_316_3e-4,
+    ];
+    const EXP_RANGE: (f32, f32) = (-105.0, 90.0);
+    const EXP2_RANGE: (f32, f32) = (-151.0, 129.0);
+    const EXPM1_LEAST: f32 = -18.0;
 }
 
-/// Beyond these arguments, `e^x` is 0 or infinite in the type.
-#[inline(always)]
-fn bounded<const SHORT: bool>(x: f64) -> f64 {
-    if SHORT {
-        x.clamp(-104.0, 89.0)
-    } else {
-        x.clamp(-746.0, 710.0)
-    }
+impl Exp for f64 {
+    const EXP: &'static [f64] = &[
+        0.500_000_000_000_000_1,
+        0.166_666_666_666_666_69,
+        0.041_666_666_666_624_13,
+        0.008_333_333_333_330_062,
+        0.001_388_888_891_721_371_7,
+        1.984_126_986_305_361_8e-4,
+        2.480_152_129_595_437_6e-5,
+        2.755_726_845_999_706_4e-6,
+        2.762_008_844_540_974_6e-7,
+        2.510_038_549_551_032e-8,
+    ];
+    const EXP2: &'static [f64] = &[
+        std::f64::consts::LN_2,
+        0.240_226_506_959_100_97,
+        0.055_504_108_664_821_6,
+        0.009_618_129_107_606_888,
+        0.001_333_355_814_641_693_6,
+        1.540_353_044_173_605e-4,
+        1.525_273_382_983_612e-5,
+        1.321_544_258_792_169e-6,
+        1.017_806_244_584_577_4e-7,
+        7.072_585_949_269_223e-9,
+        4.454_960_598_186_518_6e-10,
+    ];
+    const EXP_RANGE: (f64, f64) = (-747.0, 711.0);
+    const EXP2_RANGE: (f64, f64) = (-1076.0, 1025.0);
+    const EXPM1_LEAST: f64 = -38.0;
 }
 
-/// `(1 + q) 2^k`
+/// `x` between the bounds; NaN stays.
 #[inline(always)]
-fn assembled<const SHORT: bool>(k: f64, q: f64) -> f64 {
-    if SHORT {
-        (1.0 + q) * power_of_two(k)
-    } else {
-        scaled(1.0 + q, k)
-    }
+fn clamp<T: Real>(x: T, (lo, hi): (T, T)) -> T {
+    let x = if x < lo { lo } else { x };
+    if x > hi { hi } else { x }
 }
 
-/// `e^x`
+/// `(n, r, t)` with `x = n ln 2 + r + t`, where `n` is whole, `|r| <= ln(2) / 2` and `t` is less
+/// than a unit in the last place of `r`.
 #[inline(always)]
-pub(super) fn exp<const SHORT: bool>(x: f64) -> f64 {
-    let (k, q) = reduced::<SHORT>(bounded::<SHORT>(x));
-    assembled::<SHORT>(k, q)
+fn reduce<T: Exp>(x: T) -> (T, T, T) {
+    let n = (x * T::of(std::f64::consts::LOG2_E)).whole();
+    let (hi, lo) = (x - n * T::LN2_HI, n * T::LN2_LO);
+    let r = hi - lo;
+    (n, r, (hi - r) - lo)
 }
 
-/// `2^x`
+/// `(q, n)` with `e^x = 2^n (1 + q)`.
 #[inline(always)]
-pub(super) fn exp2<const SHORT: bool>(x: f64) -> f64 {
-    let x = if SHORT {
-        x.clamp(-151.0, 129.0)
-    } else {
-        x.clamp(-1076.0, 1025.0)
-    };
-    let k = nearest(x);
-    assembled::<SHORT>(k, small::<SHORT>((x - k) * LN_2))
+pub(super) fn expm1_parts<T: Exp>(x: T) -> (T, T) {
+    let (n, r, _) = reduce(clamp(x, T::EXP_RANGE));
+    (r + r * r * poly(r, T::EXP), n)
 }
 
-/// `e^x - 1`
+/// `(y, n)` with `e^x = 2^n y` and `y = e^r` near 1.
 #[inline(always)]
-pub(super) fn expm1<const SHORT: bool>(x: f64) -> f64 {
-    let (k, q) = reduced::<SHORT>(x.clamp(-60.0, if SHORT { 89.0 } else { 710.0 }));
-    // Half of 2^k, which is finite wherever the result is.
-    let half = power_of_two(k - 1.0);
-    let y = 2.0 * (q * half + (half - 0.5));
-    if x == 0.0 { x } else { y }
+pub(super) fn exp_parts<T: Exp>(x: T) -> (T, T) {
+    let (q, n) = expm1_parts(x);
+    (T::ONE + q, n)
 }
 
-/// `e^|x| / 2`, finite wherever `sinh(x)` is.
+/// `e^x = 2^n e^r`.
 #[inline(always)]
-fn half_exp<const SHORT: bool>(x: f64) -> f64 {
-    let (k, q) = reduced::<SHORT>(if SHORT {
-        x.abs().min(90.0)
-    } else {
-        x.abs().min(711.0)
-    });
-    if SHORT {
-        (1.0 + q) * power_of_two(k - 1.0)
-    } else {
-        scaled(1.0 + q, k - 1.0)
-    }
+pub(super) fn exp<T: Exp>(x: T) -> T {
+    let (y, n) = exp_parts(x);
+    y.scale(n)
 }
 
-/// `(sinh(x) / x - 1) / x^2` in powers of `x^2`.
-const SINH: [f64; 5] = factorials(3, 2, 1.0);
-
-/// `sinh(x)`: with `E = e^|x| - 1`, `(E + E / (E + 1)) / 2`; from 1 on, `h - 1 / (4 h)` with
-/// `h = e^|x| / 2`. The short form has the power series instead of the first.
+/// `e^(x + y)` for a `y` of up to about 1/10, whose digits below those of `x` count.
 #[inline(always)]
-pub(super) fn sinh<const SHORT: bool>(x: f64) -> f64 {
-    let a = x.abs();
-    let h = half_exp::<SHORT>(a);
-    let small = if SHORT {
-        let z = x * x;
-        a + a * z * series(z, &SINH)
-    } else {
-        let e = expm1::<SHORT>(a.min(2.0));
-        0.5 * (e + e / (e + 1.0))
-    };
-    let y = if a < 1.0 { small } else { h - 0.25 / h };
-    if x.is_nan() { x } else { y.copysign(x) }
+pub(super) fn exp_sum<T: Exp>(x: T, y: T) -> T {
+    let x = clamp(x, T::EXP_RANGE);
+    let n = ((x + y) * T::of(std::f64::consts::LOG2_E)).whole();
+    let r = ((x - n * T::LN2_HI) - n * T::LN2_LO) + y;
+    (T::ONE + (r + r * r * poly(r, T::EXP))).scale(n)
 }
 
-/// `cosh(x) = h + 1 / (4 h)` with `h = e^|x| / 2`.
+/// `2^x = 2^n 2^r`, where `n` is the nearest whole number.
 #[inline(always)]
-pub(super) fn cosh<const SHORT: bool>(x: f64) -> f64 {
-    let h = half_exp::<SHORT>(x);
-    if x.is_nan() { x } else { h + 0.25 / h }
+pub(super) fn exp2<T: Exp>(x: T) -> T {
+    let x = clamp(x, T::EXP2_RANGE);
+    let n = x.whole();
+    let r = x - n;
+    (T::ONE + r * poly(r, T::EXP2)).scale(n)
 }
 
-/// `tanh(x)`: with `E = e^(2 |x|) - 1`, `E / (E + 2)`; from 22 on it has rounded to 1. The long form
-/// has `E` as a sum of two numbers, and corrects the quotient by what they leave over.
+/// `e^x - 1 = 2^n ((1 - 2^-n) + (e^r - 1))`.
 #[inline(always)]
-pub(super) fn tanh<const SHORT: bool>(x: f64) -> f64 {
-    let a = (2.0 * x.abs()).min(44.0);
-    let y = if SHORT {
-        let e = expm1::<SHORT>(a);
-        e / (e + 2.0)
-    } else {
-        let k = nearest(a * LOG2_E);
-        let first = a - k * LN_2_HIGH;
-        let second = k * LN_2_LOW;
-        let r = first - second;
-        // e^(r + low) - 1, in two parts: the first two terms, and the rest.
-        let low = (first - r) - second;
-        let rest = r * r * series(r, &EXP) + low;
-        let power = power_of_two(k);
-        // E = power * (r + rest) + (power - 1), the exact parts first.
-        let (p, q) = (power * r, power - 1.0);
-        let sum = p + q;
-        let lost = if p > q { (p - sum) + q } else { (q - sum) + p } + power * rest;
-        let e = sum + lost;
-        let e_low = (sum - e) + lost;
-        let d = e + 2.0;
-        let d_low = ((2.0 - d) + e) + e_low;
-        let d_low = if e > 2.0 {
-            ((e - d) + 2.0) + e_low
-        } else {
-            d_low
-        };
-        let y = e / d;
-        // What e - y d leaves, without a fused product: y split in two halves.
-        let high = f64::from_bits(y.to_bits() & 0xFFFF_FFFF_F800_0000);
-        let d_high = f64::from_bits(d.to_bits() & 0xFFFF_FFFF_F800_0000);
-        let (y_rest, d_rest) = (y - high, d - d_high);
-        let left = (e - high * d_high) - high * d_rest - y_rest * d_high - y_rest * d_rest;
-        y + (left + (e_low - y * d_low)) / d
-    };
-    let y = y.copysign(x);
-    if x.is_nan() { x } else { y }
+pub(super) fn expm1<T: Exp>(x: T) -> T {
+    let (n, r, t) = reduce(clamp(x, (T::EXPM1_LEAST, T::EXP_RANGE.1)));
+    // 2^-n is nothing beside 1 long before it is denormal.
+    let few = if n > T::of(100.0) { T::of(100.0) } else { n };
+    let (s, low) = T::sum_ordered(T::ONE - T::power(-few), r);
+    let y = (s + (low + (r * r * poly(r, T::EXP) + t))).scale(n);
+    if x.abs() < T::TINY { x } else { y }
 }
 
-/// [`EXP`] in `f32`.
-const EXP_F32: [f32; 6] = {
-    let mut c = [0.0; 6];
-    let mut k = 0;
-    while k < 6 {
-        c[k] = EXP[k] as f32;
-        k += 1;
-    }
-    c
-};
-
-/// As [`super::series::nearest`].
-const MAGIC: f32 = 12_582_912.0;
-
-/// `2^k e^r` for `shifted = k + MAGIC`, in `f32` throughout: twice as many at a time as in `f64`.
+/// `1 / (1 + e^-x)`, through the exponential of `-|x|`, which does not overflow.
 #[inline(always)]
-fn assembled_f32(shifted: f32, r: f32) -> f32 {
-    let rest = EXP_F32.iter().rev().fold(0.0, |sum, &c| sum * r + c);
-    let y = (rest * (r * r) + r) + 1.0;
-    let k = shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
-    let half = k >> 1;
-    let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
-    y * power(half) * power(k.wrapping_sub(half))
-}
-
-/// `e^x`
-#[inline(always)]
-pub(super) fn exp_f32(x: f32) -> f32 {
-    let x = x.clamp(-104.0, 89.0);
-    let shifted = x * std::f32::consts::LOG2_E + MAGIC;
-    let k = shifted - MAGIC;
-    // ln 2 in two parts; k times the first is exact.
-    assembled_f32(shifted, x - k * 0.693_359_4 + k * 2.121_944_4e-4)
-}
-
-/// `2^x`
-#[inline(always)]
-pub(super) fn exp2_f32(x: f32) -> f32 {
-    let x = x.clamp(-151.0, 129.0);
-    let shifted = x + MAGIC;
-    assembled_f32(shifted, (x - (shifted - MAGIC)) * std::f32::consts::LN_2)
+pub(super) fn sigmoid<T: Exp>(x: T) -> T {
+    let e = exp(-x.abs());
+    let top = if x < T::ZERO { e } else { T::ONE };
+    top / (T::ONE + e)
 }

@@ -1,173 +1,141 @@
-//! Logarithms, and the inverse hyperbolic functions, which are logarithms.
-//!
-//! `x = m 2^k` with `m` between the square roots of 1/2 and 2; with `f = m - 1` and
-//! `s = f / (2 + f)`, `ln m = ln((1 + s) / (1 - s)) = 2 s + 2 s^3 / 3 + 2 s^5 / 5 + ...`, written
-//! `f - (f^2 / 2 - s (f^2 / 2 + R))` with `R = 2 s^2 / 3 + 2 s^4 / 5 + ...` so that the largest term
-//! is exact.
+//! Logarithms.
 
-use super::exp::{LN_2_HIGH, LN_2_LOW, exp2};
-use super::series::{odd_reciprocals, series, split};
-use std::f64::consts::{LN_2, LOG2_E, LOG10_E};
+use super::exp::exp2;
+use super::real::{Real, poly};
+use std::f64::consts::LOG2_E;
 
-/// `R / s^2`
-const ATANH: [f64; 10] = odd_reciprocals(2.0, 3, 1.0);
+/// Coefficients of the logarithms.
+pub(super) trait Log: Real {
+    /// `(2 atanh(s) - 2 s) / s^3` in powers of `s^2`, for `s` up to `(1 - sqrt(1/2)) / (1 + sqrt(1/2))`.
+    const LOG: &'static [Self];
+    /// `1 / ln 2` in two parts, the first with half the digits.
+    const LOG2_E: (Self, Self);
+    /// `1 / ln 10` likewise.
+    const LOG10_E: (Self, Self);
+    /// `ln 2 / ln 10` in two parts; an exponent times the first is exact.
+    const LOG10_2: (Self, Self);
+}
 
-/// How many terms there are to the series.
-const LONG: usize = 10;
-const SHORT_TERMS: usize = 4;
-/// For powers, whose exponents multiply the error.
-const POWER_TERMS: usize = 7;
+impl Log for f32 {
+    const LOG: &'static [f32] = &[0.666_666_7, 0.400_001_23, 0.285_508_16, 0.233_305_83];
+    const LOG2_E: (f32, f32) = (1.442_871_1, -1.760_528_5e-4);
+    const LOG10_E: (f32, f32) = (0.434_326_17, -3.168_997e-5);
+    const LOG10_2: (f32, f32) = (0.301_025_4, 4.605_039e-6);
+}
 
-/// `(k, f, t)` with `ln x = k ln 2 + f - t`, for positive finite `x`.
+impl Log for f64 {
+    const LOG: &'static [f64] = &[
+        0.666_666_666_666_666_7,
+        0.399_999_999_998_994_44,
+        0.285_714_286_260_032_7,
+        0.222_222_111_302_598_78,
+        0.181_828_894_556_749_47,
+        0.153_317_106_182_107_73,
+        0.146_165_854_248_886_23,
+    ];
+    const LOG2_E: (f64, f64) = (1.442_695_051_431_655_9, -1.054_269_247_642_913_8e-8);
+    const LOG10_E: (f64, f64) = (0.434_294_484_555_721_3, -2.652_469_455_307_855_3e-9);
+    const LOG10_2: (f64, f64) = (0.301_029_995_664_066_5, -8.532_344_317_057_107e-14);
+}
+
+/// `y`, the logarithm of `x` if that is positive and finite, or else what it is at the edges.
 #[inline(always)]
-fn parts<const TERMS: usize>(x: f64) -> (f64, f64, f64) {
-    // Numbers that came from `f32` are never denormal here.
-    let denormal = TERMS == LONG && x < f64::MIN_POSITIVE;
-    let (m, k) = split(if denormal {
-        x * 18_014_398_509_481_984.0
-    } else {
-        x
-    });
-    let k = if denormal { k - 54.0 } else { k };
-    let f = m - 1.0;
-    let s = f / (2.0 + f);
+fn at_edges<T: Real>(x: T, y: T) -> T {
+    let y = if x < T::INF { y } else { x }; // also NaN
+    let y = if x == T::ZERO { -T::INF } else { y };
+    if x < T::ZERO { T::NAN } else { y }
+}
+
+/// `(h, b)` with `ln(1 + f) = f - h + b`, `h = f^2 / 2`.
+///
+/// With `s = f / (2 + f)`, `ln(1 + f) = 2 atanh(s)` = `2 s + s R` and `2 s = f - s f`, so that it
+/// is `f - h + s (h + R)`.
+#[inline(always)]
+fn parts<T: Log>(f: T) -> (T, T) {
+    let s = f / (T::of(2.0) + f);
     let z = s * s;
-    let half_square = 0.5 * f * f;
-    let rest = z * series(z, &ATANH[..TERMS]);
-    (k, f, half_square - s * (half_square + rest))
+    let h = T::of(0.5) * f * f;
+    (h, s * (h + z * poly(z, T::LOG)))
 }
 
-/// `y`, which was computed for positive finite `x`, or what the logarithm is elsewhere.
+/// `e ln 2 + ln(1 + f + c)`, for a `c` that is small beside `1 + f`, itself between the roots of
+/// 1/2 and 2.
 #[inline(always)]
-fn elsewhere(x: f64, y: f64) -> f64 {
-    if x > 0.0 {
-        if x < f64::INFINITY { y } else { x }
-    } else if x == 0.0 {
-        f64::NEG_INFINITY
-    } else {
-        f64::NAN
-    }
+fn assemble<T: Log>(e: T, f: T, c: T) -> T {
+    let (h, b) = parts(f);
+    let low = b + (e * T::LN2_LO + (c - c * f));
+    e * T::LN2_HI - ((h - low) - f)
 }
 
-/// `ln(x) + c` for a small `c`, from the smallest terms to the largest.
+/// Natural logarithm: `e ln 2 + ln m`.
 #[inline(always)]
-fn ln_plus<const TERMS: usize>(x: f64, c: f64) -> f64 {
-    let (k, f, t) = parts::<TERMS>(x);
-    k * LN_2_HIGH - ((t - (k * LN_2_LOW + c)) - f)
+pub(super) fn ln<T: Log>(x: T) -> T {
+    let (m, e) = x.split();
+    at_edges(x, assemble(e, m - T::ONE, T::ZERO))
 }
 
-/// `ln x`
+/// `ln(2^k (x + y))`, for a `y` that is small beside `x` and a `x + y` that is positive and finite.
 #[inline(always)]
-pub(super) fn ln<const SHORT: bool>(x: f64) -> f64 {
-    elsewhere(
-        x,
-        if SHORT {
-            ln_plus::<SHORT_TERMS>(x, 0.0)
-        } else {
-            ln_plus::<LONG>(x, 0.0)
-        },
-    )
+pub(super) fn ln_sum<T: Log>(x: T, y: T, k: T) -> T {
+    let (m, e) = x.split();
+    let few = if e > T::of(100.0) { T::of(100.0) } else { e };
+    // Where x is near 1, the sum of m - 1 and y is all there is.
+    let c = y * T::power(-few);
+    let (f, c) = T::sum(m - T::ONE, c);
+    assemble(e + k, f, c)
 }
 
-/// `(f - t) log2(e)`, by upper parts whose product is exact.
+/// `ln(1 + x)`: the logarithm of the rounded sum and of what was lost.
 #[inline(always)]
-fn times_log2_e(f: f64, t: f64) -> f64 {
-    const HIGH: f64 = 1.442_695_040_721_446_3;
-    const LOW: f64 = 1.675_171_316_488_651_2e-10;
-    let high = f64::from_bits((f - t).to_bits() & 0xFFFF_FFFF_0000_0000);
-    let low = (f - high) - t;
-    high * HIGH + (high * LOW + low * LOG2_E)
+pub(super) fn log1p<T: Log>(x: T) -> T {
+    let (u, c) = T::sum(T::ONE, x);
+    let y = at_edges(u, ln_sum(u, c, T::ZERO));
+    if x.abs() < T::TINY { x } else { y }
 }
 
-/// `log2 x`
+/// The logarithm with `1 / ln(base) = scale` and `ln(2) / ln(base) = step`, each in two parts.
 #[inline(always)]
-pub(super) fn log2<const SHORT: bool>(x: f64) -> f64 {
-    let (k, f, t) = if SHORT {
-        parts::<SHORT_TERMS>(x)
-    } else {
-        parts::<LONG>(x)
-    };
-    elsewhere(x, k + times_log2_e(f, t))
+fn log_base<T: Log>(x: T, scale: (T, T), step: (T, T)) -> T {
+    let (m, e) = x.split();
+    let f = m - T::ONE;
+    let (h, b) = parts(f);
+    // ln m = hi + lo, where hi has half the digits.
+    let hi = (f - h).head();
+    let lo = ((f - hi) - h) + b;
+    let low = (lo + hi) * scale.1 + lo * scale.0 + e * step.1;
+    let (y, rest) = T::sum(e * step.0, hi * scale.0);
+    at_edges(x, y + (rest + low))
 }
 
-/// `log10 x`
+/// Logarithm to base 2: exact at the powers of 2.
 #[inline(always)]
-pub(super) fn log10<const SHORT: bool>(x: f64) -> f64 {
-    let (k, f, t) = if SHORT {
-        parts::<SHORT_TERMS>(x)
-    } else {
-        parts::<LONG>(x)
-    };
-    // The upper part of log10(2), with zero bits at its end, and the rest.
-    const HIGH: f64 = 3.010_299_956_636_117_7e-1;
-    const LOW: f64 = 3.694_239_077_158_931e-13;
-    elsewhere(x, k * HIGH + (k * LOW + (f - t) * LOG10_E))
+pub(super) fn log2<T: Log>(x: T) -> T {
+    log_base(x, T::LOG2_E, (T::ONE, T::ZERO))
 }
 
-/// `ln(1 + x)`: the sum rounds to `u`, and what it lost, over `u`, is added to `ln u`.
+/// Logarithm to base 10.
 #[inline(always)]
-pub(super) fn log1p<const SHORT: bool>(x: f64) -> f64 {
-    let u = 1.0 + x;
-    let y = if SHORT {
-        // It matters near u = 1 only.
-        ln_plus::<SHORT_TERMS>(u, x - (u - 1.0))
-    } else {
-        let lost = if x < 1.0 {
-            x - (u - 1.0)
-        } else {
-            1.0 - (u - x)
-        };
-        ln_plus::<LONG>(u, lost / u)
-    };
-    if x == 0.0 { x } else { elsewhere(u, y) }
+pub(super) fn log10<T: Log>(x: T) -> T {
+    log_base(x, T::LOG10_E, T::LOG10_2)
 }
 
-/// `asinh(x) = ln(|x| + sqrt(x^2 + 1))` with the sign of `x`, as `log1p(|x| + x^2 / (1 + root))`.
+/// `x^y`, with the sign and the special cases of C's `pow`: `2^(y log2 |x|)`, with the logarithm and
+/// the product in `f64`.
 #[inline(always)]
-pub(super) fn asinh<const SHORT: bool>(x: f64) -> f64 {
-    let a = x.abs();
-    // From here on the 1 is lost, and x^2 may overflow.
-    let large = a > 1e9;
-    let b = if large { 0.0 } else { a };
-    let square = b * b;
-    let small = log1p::<SHORT>(b + square / (1.0 + (square + 1.0).sqrt()));
-    let y = if large { ln::<SHORT>(a) + LN_2 } else { small };
-    if x.is_nan() { x } else { y.copysign(x) }
-}
-
-/// `acosh(x) = ln(x + sqrt(x^2 - 1))`, with `t = x - 1` as `log1p(t + sqrt(2 t + t^2))`.
-#[inline(always)]
-pub(super) fn acosh<const SHORT: bool>(x: f64) -> f64 {
-    let large = x > 1e9;
-    let t = if large { 1.0 } else { x - 1.0 };
-    let small = log1p::<SHORT>(t + (2.0 * t + t * t).sqrt());
-    let y = if large { ln::<SHORT>(x) + LN_2 } else { small };
-    if x < 1.0 { f64::NAN } else { y }
-}
-
-/// `atanh(x) = ln((1 + |x|) / (1 - |x|)) / 2` with the sign of `x`.
-#[inline(always)]
-pub(super) fn atanh<const SHORT: bool>(x: f64) -> f64 {
-    let a = x.abs();
-    let y = 0.5 * log1p::<SHORT>((a + a) / (1.0 - a));
-    if a > 1.0 { f64::NAN } else { y.copysign(x) }
-}
-
-/// `x^y` for numbers that came from `f32`: `2^(y log2 |x|)`, with the sign and the special cases of
-/// C's `pow`.
-#[inline(always)]
-pub(super) fn pow_short(x: f64, y: f64) -> f64 {
-    let a = x.abs();
-    let (k, f, t) = parts::<POWER_TERMS>(a);
-    let log = elsewhere(a, k + (f - t) * LOG2_E);
-    let power = exp2::<true>(y * log);
+pub(super) fn pow(x: f32, y: f32) -> f32 {
+    let (wide, a) = (f64::from(y), f64::from(x.abs()));
+    let (m, e) = a.split();
+    let f = m - 1.0;
+    let (h, b) = parts(f);
+    let p = wide * at_edges(a, e + (f - (h - b)) * LOG2_E);
+    let power = exp2(p);
     let whole = y.trunc() == y;
     let half = y * 0.5;
     let odd = whole && half.trunc() != half;
     let negative = x.is_sign_negative();
-    let signed = if negative && odd { -power } else { power };
+    let signed = if negative && odd { -power } else { power } as f32;
     let defined = !(x < 0.0) || whole || a == f64::INFINITY || y.is_nan();
-    let y_or_nan = if defined { signed } else { f64::NAN };
+    let y_or_nan = if defined { signed } else { f32::NAN };
     // Where the exponent is 0 or 1 to any power, and for minus 1 to an infinite one, the product
     // may not be a number.
     if y == 0.0 || x == 1.0 || (x == -1.0 && y.is_infinite()) {

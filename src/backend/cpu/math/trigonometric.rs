@@ -1,217 +1,149 @@
-//! Trigonometric functions and their inverses.
+//! Sine, cosine and tangent, computed in `f64`.
 //!
-//! `x = k pi/2 + r` with an integer `k` and `|r| <= pi/4`; `pi/2` is split in three, so that `k`
-//! times each of the first two parts is exact, up to the argument [`FAR`].
+//! `x = k pi / 2 + r` with a whole `k` and `|r| <= pi / 4`. The remainder is taken with pi in few
+//! parts, which is accurate up to a bound. Beyond lie angles that need pi to a thousand digits: see
+//! `Float::is_far`.
 
-use super::series::{factorials, nearest, odd_reciprocals, quadrant, series};
-use std::f64::consts::{FRAC_2_PI, FRAC_PI_2, FRAC_PI_4, PI};
+use super::real::{Real, poly};
+use std::f64::consts::FRAC_2_PI;
 
-/// Larger arguments need more digits of pi than there are in [`PARTS`]: see `Float::is_far`.
-pub(super) const FAR: f64 = 1e6;
-
-/// `pi/2` in parts of 33 bits, 33 bits, and the rest.
-const PARTS: [f64; 3] = [
-    1.570_796_326_734_125_6,
-    6.077_100_506_303_966e-11,
-    2.022_266_248_795_950_6e-21,
-];
-
-/// What `pi/2` and `pi` lack as `f64`.
-const HALF_LOW: f64 = 6.123_233_995_736_766e-17;
-const PI_LOW: f64 = 1.224_646_799_147_353_2e-16;
-
-/// `(sin(r) / r - 1) / r^2` and `(cos(r) - 1 + r^2 / 2) / r^4` in powers of `r^2`.
-const SIN: [f64; 8] = negated(factorials(3, 2, -1.0));
-const COS: [f64; 8] = factorials(4, 2, -1.0);
-
-/// `(atan(t) / t - 1) / t^2` in powers of `t^2`.
-const ATAN: [f64; 21] = odd_reciprocals(-1.0, 3, -1.0);
-
-/// `(asin(t) / t - 1) / t^2` in powers of `t^2`: `(2 k)! / (4^k k!^2 (2 k + 1))` from `k = 1` on.
-const ASIN: [f64; 26] = {
-    let mut c = [0.0; 26];
-    let mut ratio = 1.0;
-    let mut k = 1;
-    while k <= 26 {
-        ratio *= (2 * k - 1) as f64 / (2 * k) as f64;
-        c[k - 1] = ratio / (2 * k + 1) as f64;
-        k += 1;
-    }
-    c
-};
-
-const fn negated<const N: usize>(mut c: [f64; N]) -> [f64; N] {
-    let mut k = 0;
-    while k < N {
-        c[k] = -c[k];
-        k += 1;
-    }
-    c
+/// The type's share of the trigonometric functions.
+pub(super) trait Trigonometric: Real {
+    /// `(sin(x) - x) / x^3` in powers of `x^2`, for `|x| <= pi / 4`.
+    const SIN: &'static [f64];
+    /// `(cos(x) - 1 + x^2 / 2) / x^4` in powers of `x^2`, for `|x| <= pi / 4`.
+    const COS: &'static [f64];
+    /// The greatest angle whose remainder is accurate.
+    const GREATEST: f64;
+    /// Whether remainders have a second part that matters.
+    const TAIL: bool;
+    /// `x - k pi / 2` as a number and what it lacks, for a whole `k`.
+    fn minus_quarters(x: f64, k: f64) -> (f64, f64);
+    /// The nearest number.
+    fn near(x: f64) -> Self;
 }
 
-/// `(k, r, low)`: the quadrant, and `r` with what it lacks.
-#[inline(always)]
-fn reduced<const SHORT: bool>(x: f64) -> (f64, f64, f64) {
-    let k = nearest(x * FRAC_2_PI);
-    let first = x - k * PARTS[0];
-    let second = k * PARTS[1];
-    let near = first - second;
-    if SHORT {
-        return (k, near, 0.0);
+impl Trigonometric for f32 {
+    const SIN: &'static [f64] = &[
+        -0.166_666_666_638_541_68,
+        0.008_333_331_874_273_714,
+        -1.984_008_649_959_36e-4,
+        2.724_989_523_061_167_6e-6,
+    ];
+    const COS: &'static [f64] = &[
+        0.041_666_664_658_901_405,
+        -0.001_388_830_291_911_363_3,
+        2.454_791_685_369_101_6e-5,
+    ];
+    const GREATEST: f64 = 6e6;
+    const TAIL: bool = false;
+    #[inline(always)]
+    fn minus_quarters(x: f64, k: f64) -> (f64, f64) {
+        // 31 bits and 53 bits; k has 22.
+        const PI_2: [f64; 2] = [1.570_796_326_734_125_6, 6.077_100_506_506_192e-11];
+        ((x - k * PI_2[0]) - k * PI_2[1], 0.0)
     }
-    let lost = k * PARTS[2] - ((first - near) - second);
-    let r = near - lost;
-    (k, r, (near - r) - lost)
+    #[inline(always)]
+    fn near(x: f64) -> f32 {
+        x as f32
+    }
 }
 
-/// `(sin(r + low), cos(r + low))` for `|r| <= pi/4`.
+impl Trigonometric for f64 {
+    const SIN: &'static [f64] = &[
+        -0.166_666_666_666_666_66,
+        0.008_333_333_333_330_948,
+        -1.984_126_983_675_677_4e-4,
+        2.755_731_610_161_787_4e-6,
+        -2.505_113_165_023_518e-8,
+        1.591_811_526_326_597_4e-10,
+    ];
+    const COS: &'static [f64] = &[
+        0.041_666_666_666_666_664,
+        -0.001_388_888_888_888_739_8,
+        2.480_158_729_876_456e-5,
+        -2.755_731_727_114_514_4e-7,
+        2.087_614_614_655_861e-9,
+        -1.138_262_364_747_460_4e-11,
+    ];
+    const GREATEST: f64 = 5e7;
+    const TAIL: bool = true;
+    #[inline(always)]
+    fn minus_quarters(x: f64, k: f64) -> (f64, f64) {
+        // Three times 28 bits, then 53; k has 25, so that all products but the last are exact.
+        const PI_2: [f64; 4] = [
+            1.570_796_325_802_803,
+            9.920_935_808_982_456e-10,
+            -1.217_705_174_856_607_9e-18,
+            -2.940_788_670_387_328e-27,
+        ];
+        // Exact, too: both are multiples of the unit of the greater one, and near each other.
+        let r = x - k * PI_2[0];
+        let (r, t) = f64::sum(r, -(k * PI_2[1]));
+        let (r, u) = f64::sum(r, -(k * PI_2[2]));
+        f64::sum_ordered(r, (t + u) - k * PI_2[3])
+    }
+    #[inline(always)]
+    fn near(x: f64) -> f64 {
+        x
+    }
+}
+
+/// `(k, sin(r), cos(r))` with `x = k pi / 2 + r`, for a whole `k` and `|r| <= pi / 4`.
 #[inline(always)]
-fn both<const SHORT: bool>(r: f64, low: f64) -> (f64, f64) {
+fn sin_cos<T: Trigonometric>(x: T) -> (f64, f64, f64) {
+    let x = x.f64();
+    let k = (x * FRAC_2_PI).whole();
+    let (r, t) = T::minus_quarters(x, k);
     let z = r * r;
-    let terms = if SHORT { 4 } else { 8 };
-    let (sin, cos) = (
-        r * z * series(z, &SIN[..terms]),
-        z * z * series(z, &COS[..terms]),
-    );
-    if SHORT {
-        return (r + sin, 1.0 - 0.5 * z + cos);
-    }
-    let sin = r + (sin + low * (1.0 - 0.5 * z));
-    // 1 - z/2 rounds to w, and what it lost is added to the smaller terms.
-    let half = 0.5 * z;
-    let w = 1.0 - half;
-    let cos = w + (((1.0 - w) - half) + (cos - r * low));
-    (sin, cos)
-}
-
-/// `sin x` up to [`FAR`].
-#[inline(always)]
-pub(super) fn sin<const SHORT: bool>(x: f64) -> f64 {
-    let (k, r, low) = reduced::<SHORT>(x);
-    let (sin, cos) = both::<SHORT>(r, low);
-    let q = quadrant(k);
-    let y = if q & 1 == 0 { sin } else { cos };
-    let y = f64::from_bits(y.to_bits() ^ ((q & 2) << 62));
-    if x == 0.0 { x } else { y }
-}
-
-/// `cos x` up to [`FAR`].
-#[inline(always)]
-pub(super) fn cos<const SHORT: bool>(x: f64) -> f64 {
-    let (k, r, low) = reduced::<SHORT>(x);
-    let (sin, cos) = both::<SHORT>(r, low);
-    let q = quadrant(k);
-    let y = if q & 1 == 0 { cos } else { sin };
-    f64::from_bits(y.to_bits() ^ ((q.wrapping_add(1) & 2) << 62))
-}
-
-/// `tan x` up to [`FAR`].
-#[inline(always)]
-pub(super) fn tan<const SHORT: bool>(x: f64) -> f64 {
-    let (k, r, low) = reduced::<SHORT>(x);
-    let (sin, cos) = both::<SHORT>(r, low);
-    let odd = quadrant(k) & 1 == 1;
-    let (p, q) = if odd { (-cos, sin) } else { (sin, cos) };
-    let y = p / q;
-    if x == 0.0 { x } else { y }
-}
-
-/// `atan(p / q)` for `0 <= p <= q`, `q > 0`: from the tangent of `pi/8` on, `pi/4` plus the angle of
-/// `(p - q) / (p + q)`.
-#[inline(always)]
-fn first_octant<const SHORT: bool>(p: f64, q: f64) -> f64 {
-    let turned = p > 0.414_213_562_373_095_03 * q;
-    let (p, q) = if turned { (p - q, p + q) } else { (p, q) };
-    let t = p / q;
-    let z = t * t;
-    let rest = if SHORT {
-        series(z, &ATAN[..10])
+    let cubic = r * z * poly(z, T::SIN);
+    let (h, quartic) = (0.5 * z, z * z * poly(z, T::COS));
+    let w = 1.0 - h;
+    if T::TAIL {
+        // w lost (1 - w) - h; t counts by the derivatives, about 1 - h and -r.
+        let c = w + (((1.0 - w) - h) + (quartic - r * t));
+        (k, r + (cubic + (t - t * h)), c)
     } else {
-        series(z, &ATAN)
-    };
-    let y = t + t * z * rest;
-    if turned {
-        FRAC_PI_4 + (y + 0.5 * HALF_LOW)
-    } else {
-        y
+        (k, r + cubic, w + quartic)
     }
 }
 
-/// `atan x`, in the first octant of `|x|` or `1 / |x|`.
+/// `sin(r + k pi / 2)`: `s`, `c`, `-s` and `-c` in turn.
 #[inline(always)]
-pub(super) fn atan<const SHORT: bool>(x: f64) -> f64 {
-    let a = x.abs();
-    let steep = a > 1.0;
-    // 1 over infinity is 0.
-    let y = first_octant::<SHORT>(if steep { 1.0 / a } else { a }, 1.0);
-    let y = if steep { FRAC_PI_2 - (y - HALF_LOW) } else { y };
-    if x.is_nan() { x } else { y.copysign(x) }
+fn turned(k: f64, s: f64, c: f64) -> f64 {
+    let k = (k + f64::MAGIC).to_bits();
+    let y = if k & 1 == 0 { s } else { c };
+    f64::from_bits(y.to_bits() ^ ((k & 2) << 62))
 }
 
-/// The angle of the point `(x, y)`.
+/// `sin x` up to [`Trigonometric::GREATEST`].
 #[inline(always)]
-pub(super) fn atan2<const SHORT: bool>(y: f64, x: f64) -> f64 {
-    let (a, b) = (y.abs(), x.abs());
-    let steep = a > b;
-    let (p, q) = if steep { (b, a) } else { (a, b) };
-    // At the origin any q does; between infinities the angle is that of the diagonal.
-    let q = if q == 0.0 { 1.0 } else { q };
-    let both = p == f64::INFINITY;
-    let t = first_octant::<SHORT>(if both { 1.0 } else { p }, if both { 1.0 } else { q });
-    let t = if steep { FRAC_PI_2 - (t - HALF_LOW) } else { t };
-    let t = if x.is_sign_negative() {
-        PI - (t - PI_LOW)
+pub(super) fn sin<T: Trigonometric>(x: T) -> T {
+    let (k, s, c) = sin_cos(x);
+    if x.abs() < T::TINY {
+        x
     } else {
-        t
-    };
-    if x.is_nan() || y.is_nan() {
-        x + y
-    } else {
-        t.copysign(y)
+        T::near(turned(k, s, c))
     }
 }
 
-/// `(s, e)` with `asin(a) = s + e` for `a <= 1/2`, and `pi/2 - asin(a) = 2 (s + e)` for larger `a`:
-/// `s = sqrt((1 - a) / 2)` then.
+/// `cos(x) = sin(x + pi / 2)`, likewise.
 #[inline(always)]
-fn half_angle<const SHORT: bool>(a: f64) -> (f64, f64) {
-    let large = a > 0.5;
-    let half = 0.5 * (1.0 - a);
-    let z = if large { half } else { a * a };
-    let s = if large { half.sqrt() } else { a };
-    let rest = if SHORT {
-        series(z, &ASIN[..11])
-    } else {
-        series(z, &ASIN)
-    };
-    (s, s * z * rest)
+pub(super) fn cos<T: Trigonometric>(x: T) -> T {
+    let (k, s, c) = sin_cos(x);
+    T::near(turned(k + 1.0, s, c))
 }
 
-/// `asin x`
+/// `tan(r + k pi / 2)`, likewise: `s / c` and `-c / s` in turn.
 #[inline(always)]
-pub(super) fn asin<const SHORT: bool>(x: f64) -> f64 {
-    let a = x.abs();
-    let (s, e) = half_angle::<SHORT>(a);
-    let y = if a > 0.5 {
-        // Twice s, and pi/4, from the sum; what the difference lost is small.
-        FRAC_PI_2 - (2.0 * s + (2.0 * e - HALF_LOW))
+pub(super) fn tan<T: Trigonometric>(x: T) -> T {
+    let (k, s, c) = sin_cos(x);
+    let even = (k + f64::MAGIC).to_bits() & 1 == 0;
+    let top = if even { s } else { -c };
+    let bottom = if even { c } else { s };
+    if x.abs() < T::TINY {
+        x
     } else {
-        s + e
-    };
-    // Beyond 1 the root is not a number.
-    y.copysign(x)
-}
-
-/// `acos x`
-#[inline(always)]
-pub(super) fn acos<const SHORT: bool>(x: f64) -> f64 {
-    let a = x.abs();
-    let (s, e) = half_angle::<SHORT>(a);
-    let negative = x < 0.0;
-    if a > 0.5 {
-        let y = 2.0 * (s + e);
-        if negative { PI - (y - PI_LOW) } else { y }
-    } else {
-        FRAC_PI_2 - (x + (e.copysign(x) - HALF_LOW))
+        T::near(top / bottom)
     }
 }
