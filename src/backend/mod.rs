@@ -211,9 +211,9 @@ pub trait Backend: Send + Sync {
     /// [`Scan::Min`], receives the positions as `i64`.
     fn scan(&self, f: Scan, out: View, index: Option<View>, x: View, dim: usize);
 
-    /// `out[.., i, j] = sum_k a[.., i, k] * b[.., k, j]`, all of one dtype (any but bool) and with
-    /// equal (broadcast) leading dimensions.
-    fn matmul(&self, out: View, a: View, b: View);
+    /// `out[.., i, j] = sum_k a[.., i, k] * b[.., k, j] + bias[.., i, j]`, all of one dtype (any but
+    /// bool) and with equal (broadcast) leading dimensions; `bias` has the shape of `out`.
+    fn matmul(&self, out: View, a: View, b: View, bias: Option<View>);
 
     /// `exp(x) / sum(exp(x))` along `dim`, or its logarithm, shifted by the maximum.
     fn softmax(&self, log: bool, out: View, x: View, dim: usize);

@@ -2,8 +2,8 @@
 
 use super::def::{Batch, Cost, Forms, IN, Jvp, Kernel, KernelCx, NOTHING, OpDef, grad, spec};
 use super::{add, expand, mul, reshape, transpose, unsqueeze};
-use crate::backend::{Functor, Input, View};
-use crate::base::{DType, Layout, Result, Scalar, Shape};
+use crate::backend::View;
+use crate::base::{DType, Layout, Result, Shape};
 use crate::tape::VjpCx;
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
@@ -84,7 +84,7 @@ pub static MM: OpDef = OpDef {
     kernel: Kernel::Compute(|cx| {
         let (a, b) = (cx.call.tensor(0), cx.call.tensor(1));
         cx.backend
-            .matmul(cx.outs[0].as_view(), a.as_view(), b.as_view());
+            .matmul(cx.outs[0].as_view(), a.as_view(), b.as_view(), None);
         Ok(())
     }),
     // d(A B) = dA B + A dB:  (n, m)(m, k) -> (n, k),  (k, n)(n, m) -> (k, m)
@@ -297,6 +297,7 @@ fn product(cx: &KernelCx, a: &Layout, b: &Layout) {
         },
         View { layout: a, ..x },
         View { layout: b, ..y },
+        None,
     );
 }
 
@@ -389,12 +390,13 @@ pub static LINEAR: OpDef = OpDef {
         let k = x.shape()[x.ndim() - 1];
         let m = if w.ndim() == 2 { w.shape()[0] } else { 1 };
         let rows: usize = x.shape()[..x.ndim() - 1].iter().product();
-        let flat = match x.layout().reshape(&Shape::from([rows, k])) {
-            Some(layout) => x.alias(layout),
-            None => {
-                let dense = super::clone_data(x)?;
-                dense.alias(Layout::contiguous(Shape::from([rows, k])))
-            }
+        let flat = in_rows(x, [rows, k])?;
+        let bias = match cx.call.tensor_opt(2) {
+            Some(b) => Some(in_rows(
+                &b.alias(b.layout().broadcast_to(out.shape())),
+                [rows, m],
+            )?),
+            None => None,
         };
         let wl = w.layout();
         let wt = Layout {
@@ -416,25 +418,8 @@ pub static LINEAR: OpDef = OpDef {
                 layout: &wt,
                 ..w.as_view()
             },
+            bias.as_ref().map(Tensor::as_view),
         );
-        if let Some(b) = cx.call.tensor_opt(2) {
-            let layout = b.layout().broadcast_to(out.shape());
-            let ins = [
-                Input::View(out.as_view()),
-                Input::View(View {
-                    layout: &layout,
-                    ..b.as_view()
-                }),
-            ];
-            let one = [Scalar::Int(1)];
-            cx.backend.map(
-                Functor::Add,
-                &one,
-                out.dtype().compute(),
-                out.as_view(),
-                &ins,
-            );
-        }
         Ok(())
     }),
     grads: &[
@@ -472,6 +457,18 @@ pub static LINEAR: OpDef = OpDef {
     cost: Cost::Heavy,
     ..OpDef::BASE
 };
+
+/// A tensor as a matrix of so many rows and columns: its own elements if they lie evenly, else a copy.
+fn in_rows(x: &Tensor, sizes: [usize; 2]) -> Result<Tensor> {
+    let shape = Shape::from(sizes);
+    if *x.shape() == shape {
+        return Ok(x.clone());
+    }
+    Ok(match x.layout().reshape(&shape) {
+        Some(layout) => x.alias(layout),
+        None => super::clone_data(x)?.alias(Layout::contiguous(shape)),
+    })
+}
 
 fn weight_grad(cx: &VjpCx) -> Result<Tensor> {
     let (g, x) = (cx.grad(), cx.tensor(0)?);

@@ -3,12 +3,11 @@
 use super::super::{Functor, Input, View};
 use super::isa::versions;
 use super::lane::{Acc, select, sum_with};
-use super::map::{map, store};
-use super::math::Compute;
+use super::map::map;
 use super::threads::{self, Shared};
 use super::transpose::{Word, transpose};
 use super::walk::{Walk, address};
-use crate::base::{DType, Device, Layout};
+use crate::base::{DType, Device, Layout, Scalar};
 use crate::memory::Storage;
 
 #[cfg(test)]
@@ -35,11 +34,14 @@ const DEPTH: usize = 1024;
 const TILE: usize = 512;
 
 /// See [`super::super::Backend::matmul`].
-pub(super) fn matmul(out: View, a: View, b: View) {
+pub(super) fn matmul(out: View, a: View, b: View, bias: Option<View>) {
     if out.numel() == 0 {
         return;
     }
-    let flat = flatten(&out, &a, &b);
+    let flat = match bias {
+        None => flatten(&out, &a, &b),
+        Some(_) => None,
+    };
     let [out, a, b] = match &flat {
         Some([c, rows, second]) => {
             [(out, c), (a, rows), (b, second)].map(|(v, layout)| View { layout, ..v })
@@ -47,10 +49,10 @@ pub(super) fn matmul(out: View, a: View, b: View) {
         None => [out, a, b],
     };
     match out.dtype {
-        DType::F32 => direct::<f32>(out, a, b),
-        DType::F64 => direct::<f64>(out, a, b),
-        DType::F16 | DType::BF16 => converted::<f32>(out, a, b),
-        _ => converted::<i64>(out, a, b),
+        DType::F32 => direct::<f32>(out, a, b, bias),
+        DType::F64 => direct::<f64>(out, a, b, bias),
+        DType::F16 | DType::BF16 => converted::<f32>(out, a, b, bias),
+        _ => converted::<i64>(out, a, b, bias),
     }
 }
 
@@ -110,14 +112,82 @@ unsafe impl<C: Send> Send for Matrix<C> {}
 // SAFETY: as above.
 unsafe impl<C: Sync> Sync for Matrix<C> {}
 
-/// Types with a product of matrices in memory.
-trait Product: Acc + Word {
-    /// `c = a b` for `m * k` and `k * n` elements, none of the sizes 0.
+/// Where a product goes, and what is added to it while it is in the cache.
+#[derive(Clone, Copy)]
+struct Target<C> {
+    to: Matrix<C>,
+    bias: Option<Matrix<C>>,
+}
+
+impl<C: Acc> Target<C> {
+    fn transposed(self) -> Self {
+        Self {
+            to: self.to.transposed(),
+            bias: self.bias.map(Matrix::transposed),
+        }
+    }
+
+    /// The target from an element on.
+    fn from(self, i: usize, j: usize) -> Self {
+        Self {
+            to: self.to.from(i, j),
+            bias: self.bias.map(|bias| bias.from(i, j)),
+        }
+    }
+
+    /// Adds the bias to the first `m` rows and `n` columns.
     ///
     /// # Safety
-    /// The matrices lie in memory that may be read, and `c` written; `c` shares nothing with `a`
-    /// and `b`.
-    unsafe fn product(sizes: [usize; 3], c: Matrix<Self>, a: Matrix<Self>, b: Matrix<Self>);
+    /// As [`Product::product`].
+    unsafe fn add_bias(self, m: usize, n: usize) {
+        let Some(bias) = self.bias else { return };
+        if self.to.columns > self.to.rows {
+            // SAFETY: the caller's promise.
+            return unsafe { self.transposed().add_bias(n, m) };
+        }
+        for i in 0..m {
+            let (sums, terms) = (self.to.at(i, 0), bias.at(i, 0));
+            // SAFETY: the caller's promise; slices are made of what lies one after the other.
+            unsafe {
+                match (self.to.columns, bias.columns) {
+                    (1, 0) => add_one(std::slice::from_raw_parts_mut(sums, n), *terms),
+                    (1, 1) => add_each(
+                        std::slice::from_raw_parts_mut(sums, n),
+                        std::slice::from_raw_parts(terms, n),
+                    ),
+                    _ => (0..n).for_each(|j| {
+                        let sum = self.to.at(i, j);
+                        *sum = (*sum).add(*bias.at(i, j));
+                    }),
+                }
+            }
+        }
+    }
+}
+
+versions! {
+    fn add_each<C: Acc>(sums: &mut [C], terms: &[C]) = add_each_body;
+    fn add_one<C: Acc>(sums: &mut [C], term: C) = add_one_body;
+}
+
+#[inline(always)]
+fn add_each_body<C: Acc>(sums: &mut [C], terms: &[C]) {
+    sums.iter_mut().zip(terms).for_each(|(s, &t)| *s = s.add(t));
+}
+
+#[inline(always)]
+fn add_one_body<C: Acc>(sums: &mut [C], term: C) {
+    sums.iter_mut().for_each(|s| *s = s.add(term));
+}
+
+/// Types with a product of matrices in memory.
+trait Product: Acc + Word {
+    /// `c = a b`, plus the bias, for `m * k` and `k * n` elements, none of the sizes 0.
+    ///
+    /// # Safety
+    /// The matrices lie in memory that may be read, and the target written; it shares nothing with
+    /// the others.
+    unsafe fn product(sizes: [usize; 3], c: Target<Self>, a: Matrix<Self>, b: Matrix<Self>);
 
     /// About how many nanoseconds a product takes.
     fn cost([m, n, k]: [usize; 3]) -> f64 {
@@ -130,7 +200,7 @@ macro_rules! float_product {
         impl Product for $t {
             unsafe fn product(
                 sizes @ [m, n, k]: [usize; 3],
-                c: Matrix<Self>,
+                c: Target<Self>,
                 a: Matrix<Self>,
                 b: Matrix<Self>,
             ) {
@@ -142,7 +212,7 @@ macro_rules! float_product {
                         matrix_vector(m, k, c, a, b);
                     } else if m == 1 {
                         matrix_vector(n, k, c.transposed(), b.transposed(), a.transposed());
-                    } else if c.columns == 1 {
+                    } else if c.to.columns == 1 {
                         large(sizes, c, a, b);
                     } else {
                         large([n, m, k], c.transposed(), b.transposed(), a.transposed());
@@ -156,14 +226,14 @@ float_product!(f32);
 float_product!(f64);
 
 impl Product for i64 {
-    unsafe fn product([m, n, k]: [usize; 3], c: Matrix<Self>, a: Matrix<Self>, b: Matrix<Self>) {
+    unsafe fn product([m, n, k]: [usize; 3], c: Target<Self>, a: Matrix<Self>, b: Matrix<Self>) {
         if n == 1 {
             // SAFETY: the caller's promise.
             return unsafe { matrix_vector(m, k, c, a, b) };
         }
         threads::tasks(m, (n * k) as f64, |i| {
-            let [c, a] = [c, a].map(|x| x.from(i, 0));
-            let [c, a, b] = [c.transposed(), b.transposed(), a.transposed()];
+            let c = c.from(i, 0).transposed();
+            let [a, b] = [b.transposed(), a.from(i, 0).transposed()];
             // SAFETY: the caller's promise: a row of the product is the other matrix, transposed,
             // times a row.
             unsafe { matrix_vector(n, k, c, a, b) };
@@ -181,23 +251,23 @@ impl Product for i64 {
 /// As [`Product::product`].
 unsafe fn large<C: Product>(
     sizes @ [m, n, k]: [usize; 3],
-    c: Matrix<C>,
+    c: Target<C>,
     a: Matrix<C>,
     b: Matrix<C>,
 ) {
     let in_columns = b.rows == 1 && b.columns > 1 && n * k > PACKED_AS_IS;
     // SAFETY: the caller's promise; the copies are as large as they must be.
     unsafe {
-        if in_columns && m <= NARROW && c.columns == 1 {
+        if in_columns && m <= NARROW && c.to.columns == 1 {
             // The result in columns, which takes `b` as it lies, and then a copy of it in rows.
             if let Some(copy) = scratch::<C>(m * n) {
-                let columns = Matrix {
+                let to = Matrix {
                     at: copy.as_ptr().cast(),
                     rows: 1,
                     columns: m,
                 };
-                tiles(sizes, columns, a, b);
-                return transpose([n, m], columns.at, m, c.at, c.rows);
+                tiles(sizes, Target { to, ..c }, a, b);
+                return transpose([n, m], to.at, m, c.to.at, c.to.rows);
             }
         } else if in_columns && let Some(copy) = scratch::<C>(k * n) {
             let rows = Matrix {
@@ -233,7 +303,7 @@ fn scratch<C>(n: usize) -> Option<Storage> {
 /// As [`Product::product`].
 unsafe fn tiles<C: Product>(
     sizes @ [m, n, k]: [usize; 3],
-    c: Matrix<C>,
+    c: Target<C>,
     a: Matrix<C>,
     b: Matrix<C>,
 ) {
@@ -244,7 +314,7 @@ unsafe fn tiles<C: Product>(
     };
     let (down, across) = (m.div_ceil(edge), n.div_ceil(edge));
     let cost = C::cost([m.min(edge), n.min(edge), k]);
-    let part = |i: usize, c: Matrix<C>, a: Matrix<C>, b: Matrix<C>, k: usize| {
+    let part = |i: usize, c: Target<C>, a: Matrix<C>, b: Matrix<C>, k: usize| {
         let (i, j) = (i / across * edge, i % across * edge);
         let sizes = [edge.min(m - i), edge.min(n - j), k];
         // SAFETY: the caller's promise, for a tile of the result.
@@ -270,7 +340,11 @@ unsafe fn tiles<C: Product>(
         let (l, i) = (task / (down * across), task % (down * across));
         let first = l * DEPTH;
         let (a, b) = (a.from(0, first), b.from(first, 0));
-        part(i, partial(l), a, b, DEPTH.min(k - first));
+        let c = Target {
+            to: partial(l),
+            bias: None,
+        };
+        part(i, c, a, b, DEPTH.min(k - first));
     });
     for i in 0..m {
         for j in 0..n {
@@ -280,23 +354,25 @@ unsafe fn tiles<C: Product>(
                 sum = sum.add(unsafe { *partial(l).at(i, j) });
             }
             // SAFETY: the caller's promise.
-            unsafe { *c.at(i, j) = sum };
+            unsafe { *c.to.at(i, j) = sum };
         }
     }
+    // SAFETY: the caller's promise.
+    unsafe { c.add_bias(m, n) };
 }
 
 /// # Safety
 /// As [`Product::product`].
-unsafe fn inner<C: Acc>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b: Matrix<C>) {
+unsafe fn inner<C: Acc>([m, n, k]: [usize; 3], c: Target<C>, a: Matrix<C>, b: Matrix<C>) {
     // SAFETY: the caller's promise; strides fit in `isize` because the storage does.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            c.at,
-            c.columns as isize,
-            c.rows as isize,
+            c.to.at,
+            c.to.columns as isize,
+            c.to.rows as isize,
             false,
             a.at,
             a.columns as isize,
@@ -311,12 +387,13 @@ unsafe fn inner<C: Acc>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b: Ma
             false,
             gemm::Parallelism::None,
         );
+        c.add_bias(m, n);
     }
 }
 
 /// # Safety
 /// As [`Product::product`].
-unsafe fn tiny<C: Compute>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b: Matrix<C>) {
+unsafe fn tiny<C: Acc>([m, n, k]: [usize; 3], c: Target<C>, a: Matrix<C>, b: Matrix<C>) {
     for i in 0..m {
         for j in 0..n {
             let mut sum = C::ZERO;
@@ -325,9 +402,11 @@ unsafe fn tiny<C: Compute>([m, n, k]: [usize; 3], c: Matrix<C>, a: Matrix<C>, b:
                 sum = sum.add(unsafe { (*a.at(i, l)).mul(*b.at(l, j)) });
             }
             // SAFETY: the caller's promise.
-            unsafe { *c.at(i, j) = sum };
+            unsafe { *c.to.at(i, j) = sum };
         }
     }
+    // SAFETY: the caller's promise.
+    unsafe { c.add_bias(m, n) };
 }
 
 versions! {
@@ -367,7 +446,7 @@ fn sum_columns_body<C: Acc>(sums: &mut [C], columns: &[C], stride: usize, vector
 ///
 /// # Safety
 /// As [`Product::product`].
-unsafe fn matrix_vector<C: Acc>(m: usize, k: usize, c: Matrix<C>, a: Matrix<C>, b: Matrix<C>) {
+unsafe fn matrix_vector<C: Acc>(m: usize, k: usize, c: Target<C>, a: Matrix<C>, b: Matrix<C>) {
     if a.columns <= a.rows {
         let mut buffers = [Vec::new(), Vec::new()];
         let [vector, spare] = &mut buffers;
@@ -377,10 +456,11 @@ unsafe fn matrix_vector<C: Acc>(m: usize, k: usize, c: Matrix<C>, a: Matrix<C>, 
             // SAFETY: the caller's promise.
             unsafe {
                 let row = dense(a.at(i, 0), a.columns, k, spare);
-                *c.at(i, 0) = dot(row, vector);
+                *c.to.at(i, 0) = dot(row, vector);
             }
         }
-        return;
+        // SAFETY: the caller's promise.
+        return unsafe { c.add_bias(m, 1) };
     }
     let mut tile = [C::ZERO; TILE];
     let mut buffers = [Vec::new(), Vec::new()];
@@ -406,10 +486,12 @@ unsafe fn matrix_vector<C: Acc>(m: usize, k: usize, c: Matrix<C>, a: Matrix<C>, 
         }
         for (i, &t) in tile.iter().enumerate() {
             // SAFETY: the caller's promise.
-            unsafe { *c.at(first + i, 0) = t };
+            unsafe { *c.to.at(first + i, 0) = t };
         }
         first += rows;
     }
+    // SAFETY: the caller's promise.
+    unsafe { c.add_bias(m, 1) };
 }
 
 /// `n` elements at a distance of `stride`, as they lie if that is 1, else copied to `buffer`.
@@ -435,52 +517,57 @@ fn sizes(a: &View, b: &View) -> ([usize; 3], usize) {
 }
 
 /// Products of elements as they lie.
-fn direct<C: Product>(out: View, a: View, b: View) {
+fn direct<C: Product>(out: View, a: View, b: View, bias: Option<View>) {
     let (sizes, lead) = sizes(&a, &b);
     if sizes[2] == 0 {
-        return zero(out);
+        let sum = bias.map_or(Input::Scalar(Scalar::Int(0)), Input::View);
+        return map(Functor::Copy, &[], C::DTYPE, out, &[sum]);
     }
     let matrix = |v: &View, at: usize| Matrix {
         at: address::<C>(v, at),
         rows: v.layout.strides[lead],
         columns: v.layout.strides[lead + 1],
     };
-    let product = |at: &[usize]| {
-        let [c, a, b] = [matrix(&out, at[0]), matrix(&a, at[1]), matrix(&b, at[2])];
+    let product = |at: &[usize; 4]| {
+        let c = Target {
+            to: matrix(&out, at[0]),
+            bias: bias.as_ref().map(|bias| matrix(bias, at[3])),
+        };
         // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
-        unsafe { C::product(sizes, c, a, b) };
+        unsafe { C::product(sizes, c, matrix(&a, at[1]), matrix(&b, at[2])) };
     };
+    // Without a bias, the output walks in its place.
+    let views = [&out, &a, &b, bias.as_ref().unwrap_or(&out)];
     if lead == 0 {
-        return product(&[&out, &a, &b].map(|v| v.layout.offset));
+        return product(&views.map(|v| v.layout.offset));
     }
-    let batch = |v: &View| select(v.layout, |d| d < lead);
-    let walk = Walk::new(&[&batch(&out), &batch(&a), &batch(&b)]);
+    let batch = views.map(|v| select(v.layout, |d| d < lead));
+    let walk = Walk::new(&batch.each_ref());
     let mut places = Vec::new();
     walk.elements(|at| places.push(at));
     threads::ranges(places.len(), 1, C::cost(sizes) + 50.0, |range| {
-        places[range].iter().for_each(|at| product(at));
+        places[range].iter().for_each(product);
     });
 }
 
 /// Products of copies in the compute type `C`.
-fn converted<C: Product>(out: View, a: View, b: View) {
-    let copies = [&out, &a, &b].map(|v| Copied::new::<C>(v.layout));
-    let [Some(c), Some(x), Some(y)] = &copies else {
-        panic!(
-            "not enough memory for copies of the matrices in {}",
-            C::DTYPE
-        )
-    };
-    let dtype = C::DTYPE;
-    let move_to = |to: View, from: View| map(Functor::Copy, &[], dtype, to, &[Input::View(from)]);
-    for (copy, from) in [(x, &a), (y, &b)] {
+fn converted<C: Product>(out: View, a: View, b: View, bias: Option<View>) {
+    fn move_to<C: Acc>(to: View, from: View) {
+        map(Functor::Copy, &[], C::DTYPE, to, &[Input::View(from)]);
+    }
+    let read = |from: &View| {
+        let copy = Copied::new::<C>(from.layout);
         let layout = &held_once(from.layout);
         let once = &held_once(&copy.layout);
-        move_to(copy.view(dtype, once), View { layout, ..*from });
-    }
-    let [c_view, x_view, y_view] = [c, x, y].map(|copy| copy.view(dtype, &copy.layout));
-    direct::<C>(c_view, x_view, y_view);
-    move_to(out, c_view);
+        move_to::<C>(copy.view::<C>(once), View { layout, ..*from });
+        copy
+    };
+    let (c, x, y) = (Copied::new::<C>(out.layout), read(&a), read(&b));
+    let bias = bias.as_ref().map(read);
+    let [c, x, y] = [&c, &x, &y].map(|copy| copy.view::<C>(&copy.layout));
+    let bias = bias.as_ref().map(|copy| copy.view::<C>(&copy.layout));
+    direct::<C>(c, x, y, bias);
+    move_to::<C>(out, c);
 }
 
 /// Memory for a copy, and how the elements lie there.
@@ -491,8 +578,11 @@ struct Copied {
 
 impl Copied {
     /// For the elements of a layout, in the same order in memory, which is quicker to read; those
-    /// that a broadcast repeats have one place. `None` without memory for it.
-    fn new<C: Acc>(layout: &Layout) -> Option<Self> {
+    /// that a broadcast repeats have one place.
+    ///
+    /// # Panics
+    /// Without memory for it.
+    fn new<C: Acc>(layout: &Layout) -> Self {
         let mut order: Vec<usize> = (0..layout.ndim()).collect();
         let lead = layout.ndim() - 2;
         let strides = &layout.strides;
@@ -508,17 +598,20 @@ impl Copied {
                 step *= layout.shape[d];
             }
         }
-        Some(Self {
-            storage: scratch::<C>(step)?,
+        let Some(storage) = scratch::<C>(step) else {
+            panic!("not enough memory for a copy of a matrix in {}", C::DTYPE)
+        };
+        Self {
+            storage,
             layout: copied,
-        })
+        }
     }
 
-    fn view<'a>(&'a self, dtype: DType, layout: &'a Layout) -> View<'a> {
+    fn view<'a, C: Acc>(&'a self, layout: &'a Layout) -> View<'a> {
         View {
             storage: &self.storage,
             layout,
-            dtype,
+            dtype: C::DTYPE,
         }
     }
 }
@@ -532,12 +625,4 @@ fn held_once(layout: &Layout) -> Layout {
         }
     }
     once
-}
-
-fn zero(out: View) {
-    let zero = 0i64;
-    Walk::new(&[out.layout]).elements(|at| {
-        // SAFETY: NOTE [Views in bounds].
-        unsafe { store(&out, at[0], 1, 1, &zero) };
-    });
 }

@@ -60,8 +60,8 @@ impl Backend for Cpu {
         scan::scan(f, out, index, x, dim);
     }
 
-    fn matmul(&self, out: View, a: View, b: View) {
-        matmul::matmul(out, a, b);
+    fn matmul(&self, out: View, a: View, b: View, bias: Option<View>) {
+        matmul::matmul(out, a, b, bias);
     }
 
     fn softmax(&self, log: bool, out: View, x: View, dim: usize) {

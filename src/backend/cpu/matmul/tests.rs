@@ -23,15 +23,39 @@ fn run(a: &Array, b: &Array, dtype: DType) -> Vec<f64> {
     let n = a.shape().len();
     let shape = shape(&a.shape()[..n - 2], a.shape()[n - 2], b.shape()[n - 1]);
     let out = Array::full(dtype, &shape, 9.0);
-    matmul(out.view(), a.view(), b.view());
+    matmul(out.view(), a.view(), b.view(), None);
     let scattered = out.scattered();
-    matmul(scattered.view(), a.view(), b.view());
+    matmul(scattered.view(), a.view(), b.view(), None);
     assert!(close(&scattered.values(), &out.values(), 1e-6));
     let turned = out.transpose(n - 2, n - 1);
     let turned = Array::full(dtype, turned.shape(), 8.0).transpose(n - 2, n - 1);
-    matmul(turned.view(), a.view(), b.view());
+    matmul(turned.view(), a.view(), b.view(), None);
     assert!(close(&turned.values(), &out.values(), 1e-6));
     out.values()
+}
+
+/// One number for each column, and one for each row, repeated along the others, and one for each
+/// element.
+fn biases(dtype: DType, shape: &[usize]) -> Vec<Array> {
+    let last = shape.len() - 1;
+    let all = Array::new(dtype, shape, &noise(shape.iter().product(), 5));
+    let across: Vec<usize> = vec![1; last];
+    let column = [&shape[last - 1..last], &[1]].concat();
+    vec![
+        Array::new(
+            dtype,
+            &[&across[..], &shape[last..]].concat(),
+            &noise(shape[last], 3),
+        )
+        .expand(shape),
+        Array::new(
+            dtype,
+            &[&across[1..], &column].concat(),
+            &noise(column[0], 4),
+        )
+        .expand(shape),
+        all,
+    ]
 }
 
 fn written_out(a: &Array, b: &Array) -> Vec<f64> {
@@ -55,13 +79,20 @@ fn written_out(a: &Array, b: &Array) -> Vec<f64> {
 /// Operands hold eighths, so that sums of products are exact in `f32`.
 fn check(a: &Array, b: &Array, dtype: DType) {
     let got = run(a, b, dtype);
-    let expected = Array::new(dtype, &[got.len()], &written_out(a, b)).values();
-    assert!(
-        same(&got, &expected),
-        "{:?} {:?} {dtype}",
-        a.shape(),
-        b.shape()
-    );
+    let sums = written_out(a, b);
+    let rounded = |values: &[f64]| Array::new(dtype, &[values.len()], values).values();
+    let shapes = format!("{:?} {:?} {dtype}", a.shape(), b.shape());
+    assert!(same(&got, &rounded(&sums)), "{shapes}");
+    let n = a.shape().len();
+    let shape = shape(&a.shape()[..n - 2], a.shape()[n - 2], b.shape()[n - 1]);
+    for bias in biases(dtype, &shape) {
+        let out = Array::full(dtype, &shape, 9.0);
+        matmul(out.view(), a.view(), b.view(), Some(bias.view()));
+        let with_bias: Vec<f64> = (sums.iter().zip(bias.values()))
+            .map(|(x, y)| x + y)
+            .collect();
+        assert!(same(&out.values(), &rounded(&with_bias)), "bias, {shapes}");
+    }
 }
 
 #[test]
@@ -94,6 +125,8 @@ fn reads_any_strides() {
             (20, 1, 9),
             (600, 1, 3),
             (1, 600, 20),
+            (20, 130, 140),
+            (6, 7, 5000),
         ] {
             let numbers = |n, seed| -> Vec<f64> {
                 let round = |x: &f64| if dtype.is_float() { *x } else { x.floor() };
@@ -155,7 +188,7 @@ fn integers_wrap() {
     let a = Array::ints(DType::I64, &[1, 2], &[i64::MAX, 3]);
     let b = Array::ints(DType::I64, &[2, 1], &[2, 1]);
     let out = Array::full(DType::I64, &[1, 1], 0.0);
-    matmul(out.view(), a.view(), b.view());
+    matmul(out.view(), a.view(), b.view(), None);
     assert_eq!(out.integers(), [1]);
     let a = Array::ints(DType::U8, &[1, 2], &[200, 100]);
     let b = Array::ints(DType::U8, &[2, 1], &[2, 1]);
@@ -183,7 +216,7 @@ fn overwrites_the_output() {
         for dtype in [DType::F16, DType::F32] {
             let a = Array::full(dtype, &[n, n], 1.0);
             let out = Array::full(dtype, &[n, n], f64::NAN);
-            matmul(out.view(), a.view(), a.view());
+            matmul(out.view(), a.view(), a.view(), None);
             assert_eq!(out.values(), vec![n as f64; n * n]);
         }
     }
