@@ -63,21 +63,63 @@ pub(super) trait Cast<S> {
 }
 
 macro_rules! cast_as {
-    ($c:ty, through $through:ty: $($s:ty),*) => { $(
+    ($c:ty: $($s:ty),*) => { $(
         impl Cast<$s> for $c {
             #[inline(always)]
             fn load(s: $s) -> Self { s as $c }
             #[inline(always)]
-            fn store(self) -> $s { self as $through as $s }
+            fn store(self) -> $s { self as $s }
         }
     )* };
 }
-cast_as!(f32, through f32: i32, i64, f32, f64);
-cast_as!(f64, through f64: i32, i64, f32, f64);
-// Small integers wrap, as in PyTorch and as those made from scalars do; wide ones saturate.
-cast_as!(f32, through i32: u8, i8, i16);
-cast_as!(f64, through i32: u8, i8, i16);
-cast_as!(i64, through i64: u8, i8, i16, i32, i64, f32, f64);
+cast_as!(f32: f32, f64);
+cast_as!(f64: f32, f64);
+cast_as!(i64: u8, i8, i16, i32, i64);
+
+macro_rules! cast_floats {
+    ($($c:ty),*) => { $(
+        impl Cast<$c> for i64 {
+            #[inline(always)]
+            fn load(s: $c) -> Self { s.saturated() }
+            #[inline(always)]
+            fn store(self) -> $c { self as $c }
+        }
+        cast_floats!(@integers $c, through i32: u8, i8, i16, i32);
+        cast_floats!(@integers $c, through i64: i64);
+    )* };
+    // Small integers wrap, as in PyTorch and as those made from scalars do; wide ones saturate.
+    (@integers $c:ty, through $through:ty: $($s:ty),*) => { $(
+        impl Cast<$s> for $c {
+            #[inline(always)]
+            fn load(s: $s) -> Self { s as $c }
+            #[inline(always)]
+            fn store(self) -> $s { Saturate::<$through>::saturated(self) as $s }
+        }
+    )* };
+}
+cast_floats!(f32, f64);
+
+/// `self as T`, in a form that becomes vector instructions.
+trait Saturate<T> {
+    fn saturated(self) -> T;
+}
+
+macro_rules! saturate {
+    ($($f:ty as $i:ty),*) => { $(
+        impl Saturate<$i> for $f {
+            #[inline(always)]
+            fn saturated(self) -> $i {
+                const BOUND: $f = -(<$i>::MIN as $f);
+                let inside = if self.abs() < BOUND { self } else { 0.0 };
+                // SAFETY: the number is finite and its integral part fits.
+                let x = unsafe { inside.to_int_unchecked::<$i>() };
+                let x = if self >= BOUND { <$i>::MAX } else { x };
+                if self <= -BOUND { <$i>::MIN } else { x }
+            }
+        }
+    )* };
+}
+saturate!(f32 as i32, f32 as i64, f64 as i32, f64 as i64);
 
 macro_rules! cast_rest {
     ($c:ty, $zero:expr, $one:expr) => {
@@ -526,8 +568,17 @@ pub(super) unsafe fn load<C: ComputeType + AllCasts>(
     to: *mut C,
 ) {
     if v.dtype == DType::Bool {
-        // Bytes other than 0 and 1 may come from foreign memory; all but 0 are true.
-        let from = address::<u8>(v, start);
+        let from = address::<u8>(v, start).cast_const();
+        if stride == 1 {
+            // SAFETY: the caller's promise; `to` has room for `n` and is a block of its own.
+            let (from, to) = unsafe {
+                (
+                    std::slice::from_raw_parts(from, n),
+                    std::slice::from_raw_parts_mut(to.cast(), n),
+                )
+            };
+            return load_truths::<C>(from, to);
+        }
         for i in 0..n {
             // SAFETY: the caller's promise.
             unsafe { *to.add(i) = C::load(*from.wrapping_add(i * stride) != 0) };
@@ -620,6 +671,8 @@ pub(super) unsafe fn store<C: ComputeType + AllCasts>(
 versions! {
     /// Loads elements that lie one after the other.
     fn load_dense<S: Copy, C: Cast<S>>(from: &[S], to: &mut [MaybeUninit<C>]) = load_dense_body;
+    /// Loads truth values. Bytes other than 0 and 1 may come from foreign memory; all but 0 are true.
+    fn load_truths<C: Truths>(from: &[u8], to: &mut [MaybeUninit<C>]) = load_truths_body;
     /// Stores elements one after the other.
     fn store_dense<S: Copy, C: Stores<S>>(from: &[C], to: &mut [MaybeUninit<S>])
         = store_dense_body;
@@ -640,6 +693,17 @@ impl<S, C: Cast<S> + Copy> Stores<S> for C {}
 fn load_dense_body<S: Copy, C: Cast<S>>(from: &[S], to: &mut [MaybeUninit<C>]) {
     for (to, &x) in to.iter_mut().zip(from) {
         to.write(C::load(x));
+    }
+}
+
+/// A computed type that truth values are loaded as.
+trait Truths: Cast<bool> + Copy {}
+impl<C: Cast<bool> + Copy> Truths for C {}
+
+#[inline(always)]
+fn load_truths_body<C: Truths>(from: &[u8], to: &mut [MaybeUninit<C>]) {
+    for (to, &x) in to.iter_mut().zip(from) {
+        to.write(C::load(x != 0));
     }
 }
 
