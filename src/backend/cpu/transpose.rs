@@ -10,14 +10,121 @@ use crate::base::Layout;
 pub(super) trait Word: Copy + Default + Send + Sync + 'static {
     /// How many fill a cache line.
     const LINE: usize = 64 / size_of::<Self>();
+    /// Rows and columns that [`Word::square`] moves.
+    const SIDE: usize;
+
+    /// As [`transpose`], for `SIDE` rows and columns.
+    ///
+    /// # Safety
+    /// As [`transpose`].
+    unsafe fn square(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize);
 }
-impl Word for u8 {}
-impl Word for u16 {}
-impl Word for u32 {}
-impl Word for u64 {}
-impl Word for f32 {}
-impl Word for f64 {}
-impl Word for i64 {}
+
+macro_rules! word {
+    ($($t:ty, $side:literal, $square:path;)*) => { $(
+        impl Word for $t {
+            const SIDE: usize = $side;
+            #[inline(always)]
+            unsafe fn square(from: *const Self, step: usize, to: *mut Self, to_step: usize) {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the caller's promise; the types are of one size.
+                unsafe { $square(from.cast(), step, to.cast(), to_step) };
+                #[cfg(not(target_arch = "x86_64"))]
+                // SAFETY: the caller's promise.
+                unsafe { by_elements::<$t, $side>(from, step, to, to_step) };
+            }
+        }
+    )* };
+}
+word! {
+    u8, 16, by_elements::<u8, 16>;
+    u16, 8, x86::eight;
+    u32, 4, x86::four;
+    f32, 4, x86::four;
+    u64, 2, x86::two;
+    i64, 2, x86::two;
+    f64, 2, x86::two;
+}
+
+/// As [`transpose`], for `N` rows and columns.
+///
+/// # Safety
+/// As [`transpose`].
+#[inline(always)]
+unsafe fn by_elements<T: Word, const N: usize>(
+    from: *const T,
+    from_stride: usize,
+    to: *mut T,
+    to_stride: usize,
+) {
+    for j in 0..N {
+        for i in 0..N {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+        }
+    }
+}
+
+/// Squares of 16 bytes by the instructions that every processor of the architecture has: five times
+/// quicker than what is compiled from loops.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// As [`super::transpose`], for two rows and columns.
+    #[inline(always)]
+    pub(super) unsafe fn two(from: *const f64, step: usize, to: *mut f64, to_step: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let rows = [0, 1].map(|i| _mm_loadu_pd(from.add(i * step)));
+            _mm_storeu_pd(to, _mm_unpacklo_pd(rows[0], rows[1]));
+            _mm_storeu_pd(to.add(to_step), _mm_unpackhi_pd(rows[0], rows[1]));
+        }
+    }
+
+    /// # Safety
+    /// As [`super::transpose`], for four rows and columns.
+    #[inline(always)]
+    pub(super) unsafe fn four(from: *const f32, step: usize, to: *mut f32, to_step: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [mut a, mut b, mut c, mut d] =
+                [0, 1, 2, 3].map(|i| _mm_loadu_ps(from.add(i * step)));
+            _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+            for (j, column) in [a, b, c, d].into_iter().enumerate() {
+                _mm_storeu_ps(to.add(j * to_step), column);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`super::transpose`], for eight rows and columns.
+    #[inline(always)]
+    pub(super) unsafe fn eight(from: *const u16, step: usize, to: *mut u16, to_step: usize) {
+        // Row by row, columns two apart come together: three times, and all are in place.
+        let apart = |rows: [__m128i; 8]| -> [__m128i; 8] {
+            std::array::from_fn(|i| {
+                let (a, b) = (rows[i / 2], rows[i / 2 + 4]);
+                // SAFETY: every processor of the architecture has these instructions.
+                unsafe {
+                    if i % 2 == 0 {
+                        _mm_unpacklo_epi16(a, b)
+                    } else {
+                        _mm_unpackhi_epi16(a, b)
+                    }
+                }
+            })
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            let rows = std::array::from_fn(|i| _mm_loadu_si128(from.add(i * step).cast()));
+            for (j, column) in apart(apart(apart(rows))).into_iter().enumerate() {
+                _mm_storeu_si128(to.add(j * to_step).cast(), column);
+            }
+        }
+    }
+}
 
 /// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows` and `j < columns`.
 ///
@@ -64,20 +171,10 @@ versions! {
     fn turn<T: Word>(matrices: Matrices<T>) = turn_body;
 }
 
+/// Squares as wide as a line: every line of memory is read once and written once, whole, so rows at a
+/// distance of a power of two do not drive each other out of the cache.
 #[inline(always)]
 fn turn_body<T: Word>(matrices: Matrices<T>) {
-    match T::LINE {
-        64 => by_lines::<T, 64>(matrices),
-        32 => by_lines::<T, 32>(matrices),
-        16 => by_lines::<T, 16>(matrices),
-        _ => by_lines::<T, 8>(matrices),
-    }
-}
-
-/// Squares of `N` by `N` elements: every line of memory is read once and written once, whole, so
-/// rows at a distance of a power of two do not drive each other out of the cache.
-#[inline(always)]
-fn by_lines<T: Word, const N: usize>(matrices: Matrices<T>) {
     let Matrices {
         sizes: [rows, columns],
         from: Shared(from),
@@ -85,30 +182,27 @@ fn by_lines<T: Word, const N: usize>(matrices: Matrices<T>) {
         to: Shared(to),
         to_stride,
     } = matrices;
-    let (whole_rows, whole_columns) = (rows - rows % N, columns - columns % N);
+    let line = T::LINE;
+    let (whole_rows, whole_columns) = (rows - rows % line, columns - columns % line);
     let one = |i: usize, j: usize| {
         // SAFETY: within the matrix: the promise of `Matrices`.
         unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
     };
-    for i0 in (0..whole_rows).step_by(N) {
-        for j0 in (0..whole_columns).step_by(N) {
-            let mut square = [[T::default(); N]; N];
-            for (i, row) in square.iter_mut().enumerate() {
-                let at = from.wrapping_add((i0 + i) * from_stride + j0);
-                // SAFETY: `N` elements from there on are within the matrix: the promise of `Matrices`.
-                *row = unsafe { at.cast::<[T; N]>().read_unaligned() };
-            }
-            let columns: [[T; N]; N] =
-                std::array::from_fn(|j| std::array::from_fn(|i| square[i][j]));
-            for (j, column) in columns.into_iter().enumerate() {
-                let at = to.wrapping_add((j0 + j) * to_stride + i0);
-                // SAFETY: as above.
-                unsafe { at.cast::<[T; N]>().write_unaligned(column) };
+    for i0 in (0..whole_rows).step_by(line) {
+        for j0 in (0..whole_columns).step_by(line) {
+            for j in (j0..j0 + line).step_by(T::SIDE) {
+                for i in (i0..i0 + line).step_by(T::SIDE) {
+                    // SAFETY: within the matrix: the promise of `Matrices`.
+                    unsafe {
+                        let from = from.add(i * from_stride + j);
+                        T::square(from, from_stride, to.add(j * to_stride + i), to_stride);
+                    }
+                }
             }
         }
         // While the rows are in the cache.
         for j in whole_columns..columns {
-            (i0..i0 + N).for_each(|i| one(i, j));
+            (i0..i0 + line).for_each(|i| one(i, j));
         }
     }
     for i in whole_rows..rows {
