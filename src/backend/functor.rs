@@ -5,7 +5,9 @@
 //! storage types are loaded into and stored from blocks of `C`, so `f16` costs no second text and
 //! an in-place call needs no second loop. `x`, `y`, `z` are the inputs, `p` the parameters. Truth
 //! values are `C::ONE` and `C::ZERO`. `=> unless rare, slow` replaces results by others where that is
-//! rare: in a pass of its own, so that the loop itself has no branches.
+//! rare: in a pass of its own, so that the loop itself has no branches. `=> by number` gives loops of
+//! their own to an input that is one number for the whole block, which then is a slice of length 1:
+//! for functors so quick that writing the number out would be seen.
 
 use super::cpu::isa::versions;
 use super::cpu::math::{Compute, Float, Integer};
@@ -29,15 +31,16 @@ pub(crate) struct Blocks {
     pub(crate) i64: Option<Block<i64>>,
 }
 
-/// Applies a functor to equal-length blocks. The first input may be the output's own values,
-/// already copied; blocks never alias.
+/// Applies a functor to equal-length blocks, or numbers in slices of length 1 if the functor
+/// [takes them](Functor::takes_numbers). The first input may be the output's own values, already
+/// copied; blocks never alias.
 pub(crate) type Block<C> = fn(&mut [C], &[&[C]], &[Scalar]);
 
 macro_rules! functors {
     ($(
         $(#[$doc:meta])*
         $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr
-            $(=> unless $rare:expr, $slow:expr)?;
+            $(=> unless $rare:expr, $slow:expr)? $(=> by $number:ident)?;
     )*) => {
         /// A scalar function that [`super::Backend::map`] applies elementwise.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,34 +84,46 @@ macro_rules! functors {
                 }
             }
 
+            /// Whether a slice of length 1 may stand for a block of one number.
+            pub(crate) fn takes_numbers(self) -> bool {
+                match self { $(Functor::$name => {
+                    const WAYS: &[&str] = &[$(stringify!($number))?];
+                    !WAYS.is_empty()
+                })* }
+            }
+
             pub(crate) fn blocks(self) -> &'static Blocks {
                 match self { $(
                     Functor::$name => {
-                        functors!(@block $domain |$($arg),*| [$($($p),*)?] $body $(, $rare, $slow)?);
+                        functors!(
+                            @block $domain |$($arg),*| [$($($p),*)?]
+                            { $body } { $($rare, $slow)? } { $($number)? }
+                        );
                         &BLOCKS
                     }
                 )* }
             }
         }
     };
-    (@block Any |$($arg:ident),*| [$($p:ident),*] $($body:expr),+) => {
-        functors!(@fn Compute |$($arg),*| [$($p),*] $($body),+);
+    (@block Any $($functor:tt)*) => {
+        functors!(@fn Compute $($functor)*);
         static BLOCKS: Blocks = Blocks {
             f32: Some(run::<f32>), f64: Some(run::<f64>), i64: Some(run::<i64>),
         };
     };
-    (@block Float |$($arg:ident),*| [$($p:ident),*] $($body:expr),+) => {
-        functors!(@fn Float |$($arg),*| [$($p),*] $($body),+);
+    (@block Float $($functor:tt)*) => {
+        functors!(@fn Float $($functor)*);
         static BLOCKS: Blocks = Blocks { f32: Some(run::<f32>), f64: Some(run::<f64>), i64: None };
     };
-    (@block Integer |$($arg:ident),*| [$($p:ident),*] $($body:expr),+) => {
-        functors!(@fn Integer |$($arg),*| [$($p),*] $($body),+);
+    (@block Integer $($functor:tt)*) => {
+        functors!(@fn Integer $($functor)*);
         static BLOCKS: Blocks = Blocks { f32: None, f64: None, i64: Some(run::<i64>) };
     };
-    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] $body:expr) => {
-        functors!(@fn $bound |$($arg),*| [$($p),*] $body, false, $body);
+    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] { $body:expr } {} {}) => {
+        functors!(@fn $bound |$($arg),*| [$($p),*] { $body } { false, $body } {});
     };
-    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] $body:expr, $rare:expr, $slow:expr) => {
+    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*]
+        { $body:expr } { $rare:expr, $slow:expr } {}) => {
         #[allow(unused_variables, unused_mut, unused_assignments)]
         #[inline(always)]
         fn body<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) {
@@ -137,6 +152,27 @@ macro_rules! functors {
             fn run<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) = body;
         }
     };
+    (@fn $bound:ident |$x:ident, $y:ident| [$($p:ident),*] { $body:expr } {} { number }) => {
+        #[allow(unused_mut, unused_variables, unused_assignments)]
+        #[inline(always)]
+        fn body<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) {
+            let mut k = 0;
+            $( let $p = C::from_scalar(params[k]); k += 1; )*
+            let n = out.len();
+            match (ins[0], ins[1]) {
+                (&[$x], &[$y]) => out.fill($body),
+                (x, &[$y]) => out.iter_mut().zip(&x[..n]).for_each(|(out, &$x)| *out = $body),
+                (&[$x], y) => out.iter_mut().zip(&y[..n]).for_each(|(out, &$y)| *out = $body),
+                (x, y) => {
+                    let pairs = x[..n].iter().zip(&y[..n]);
+                    out.iter_mut().zip(pairs).for_each(|(out, (&$x, &$y))| *out = $body);
+                }
+            }
+        }
+        versions! {
+            fn run<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) = body;
+        }
+    };
 }
 
 functors! {
@@ -152,13 +188,13 @@ functors! {
     Sign Any |x| x.sign();
     Square Any |x| x.mul(x);
     Cube Any |x| x.mul(x).mul(x);
-    Add Any |x, y; alpha| x.add(y.mul(alpha));
-    Sub Any |x, y; alpha| x.sub(y.mul(alpha));
-    Mul Any |x, y| x.mul(y);
-    Div Float |x, y| x / y;
+    Add Any |x, y; alpha| x.add(y.mul(alpha)) => by number;
+    Sub Any |x, y; alpha| x.sub(y.mul(alpha)) => by number;
+    Mul Any |x, y| x.mul(y) => by number;
+    Div Float |x, y| x / y => by number;
     // A zero cotangent stays zero, whatever the slope; a product of two, if either is zero.
-    MulOrZero Float |g, slope| if g == C::ZERO { g } else { g * slope };
-    DivOrZero Float |g, x| if g == C::ZERO { g } else { g / x };
+    MulOrZero Float |g, slope| if g == C::ZERO { g } else { g * slope } => by number;
+    DivOrZero Float |g, x| if g == C::ZERO { g } else { g / x } => by number;
     MulCotangents Float |g, h| if g == C::ZERO || h == C::ZERO { C::ZERO } else { g * h };
     DivFloor Any |x, y| x.div_floor(y);
     DivTrunc Any |x, y| x.div_trunc(y);
@@ -339,8 +375,8 @@ functors! {
     ClampBetween Any |x, lo, hi| x.maximum(lo).minimum(hi);
     ClampMin Any |x; lo| x.maximum(lo);
     ClampMax Any |x; hi| x.minimum(hi);
-    Maximum Any |x, y| x.maximum(y);
-    Minimum Any |x, y| x.minimum(y);
+    Maximum Any |x, y| x.maximum(y) => by number;
+    Minimum Any |x, y| x.minimum(y) => by number;
     Fmax Any |x, y| x.fmax(y);
     Fmin Any |x, y| x.fmin(y);
     Copysign Float |x, y| x.copysign(y);
@@ -354,12 +390,12 @@ functors! {
     IsPosInf Any |x| C::truth(x.is_infinite() && x > C::ZERO);
     IsNegInf Any |x| C::truth(x.is_infinite() && x < C::ZERO);
     IsFinite Any |x| C::truth(!x.is_infinite() && !x.is_nan());
-    Eq Any |x, y| C::truth(x == y);
-    Ne Any |x, y| C::truth(x != y);
-    Lt Any |x, y| C::truth(x < y);
-    Le Any |x, y| C::truth(x <= y);
-    Gt Any |x, y| C::truth(x > y);
-    Ge Any |x, y| C::truth(x >= y);
+    Eq Any |x, y| C::truth(x == y) => by number;
+    Ne Any |x, y| C::truth(x != y) => by number;
+    Lt Any |x, y| C::truth(x < y) => by number;
+    Le Any |x, y| C::truth(x <= y) => by number;
+    Gt Any |x, y| C::truth(x > y) => by number;
+    Ge Any |x, y| C::truth(x >= y) => by number;
     LogicalNot Any |x| C::truth(x == C::ZERO);
     LogicalAnd Any |x, y| C::truth(x != C::ZERO && y != C::ZERO);
     LogicalOr Any |x, y| C::truth(x != C::ZERO || y != C::ZERO);

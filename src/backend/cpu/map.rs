@@ -301,6 +301,13 @@ fn is_dense(layout: &Layout) -> bool {
     true
 }
 
+/// Whether all elements are at one place.
+#[inline(always)]
+fn is_one(layout: &Layout) -> bool {
+    let mut dims = layout.shape.iter().zip(layout.strides.iter());
+    dims.all(|(&n, &s)| s == 0 || n == 1)
+}
+
 /// Whether two ranges of bytes, given by their first addresses and lengths, have a byte in common.
 /// NOTE [Same memory]: storages are not compared, because two of them may name the same foreign
 /// memory.
@@ -340,12 +347,26 @@ fn as_they_lie<C: ComputeType>(
     if out.dtype != C::DTYPE || !is_dense(out.layout) || ins.len() > slices.len() {
         return false;
     }
+    let numbers = f.takes_numbers();
     let mut copies = [const { MaybeUninit::<[C; FEW]>::uninit() }; MOST - 1];
     let target = address::<C>(out, out.layout.offset);
     let bytes = n * size_of::<C>();
     for ((slot, input), copy) in slices.iter_mut().zip(ins).zip(&mut copies) {
         let copy = copy.as_mut_ptr().cast::<C>();
+        let mut length = n;
         let source = match input {
+            Input::Scalar(s) if numbers => {
+                // SAFETY: the copy has room for one.
+                unsafe { copy.write(C::of(*s)) };
+                length = 1;
+                copy
+            }
+            Input::View(v) if numbers && v.dtype == C::DTYPE && is_one(v.layout) => {
+                // SAFETY: as above, and NOTE [Views in bounds].
+                unsafe { copy.write(*address::<C>(v, v.layout.offset)) };
+                length = 1;
+                copy
+            }
             Input::View(v) if v.dtype == C::DTYPE && is_dense(v.layout) => {
                 let from = address::<C>(v, v.layout.offset);
                 if !meet((target as usize, bytes), (from as usize, bytes)) {
@@ -367,9 +388,9 @@ fn as_they_lie<C: ComputeType>(
             }
             _ => return false,
         };
-        // SAFETY: `n` elements lie at `source`: in a dense view (NOTE [Views in bounds]) that is
+        // SAFETY: so many elements lie at `source`: in a dense view (NOTE [Views in bounds]) that is
         // apart from the output, all that is written below, or in the copy.
-        *slot = unsafe { std::slice::from_raw_parts(source, n) };
+        *slot = unsafe { std::slice::from_raw_parts(source, length) };
     }
     // SAFETY: NOTE [Views in bounds]: the output is dense; no slice refers to its elements. The
     // functor writes before it reads, and `C` has no invalid bit patterns.
@@ -383,7 +404,10 @@ fn as_they_lie<C: ComputeType>(
     threads::ranges(n, LINE, f.cost(), |range| {
         let mut parts: [&[C]; MOST - 1] = [&[]; MOST - 1];
         for (part, slice) in parts.iter_mut().zip(slices) {
-            *part = &slice[range.clone()];
+            *part = match slice {
+                [_] => slice,
+                _ => &slice[range.clone()],
+            };
         }
         // SAFETY: the ranges of a region do not meet.
         let result = unsafe { result.slice(range) };
@@ -418,6 +442,7 @@ fn by_blocks<C: ComputeType + AllCasts>(
     }
     let step = Step {
         block,
+        numbers: f.takes_numbers(),
         params,
         out,
         ins,
@@ -438,6 +463,8 @@ fn by_blocks<C: ComputeType + AllCasts>(
 /// What the blocks of one call share.
 struct Step<'a, C> {
     block: Block<C>,
+    /// Whether the block takes a slice of length 1 for a number.
+    numbers: bool,
     params: &'a [Scalar],
     out: View<'a>,
     ins: &'a [Input<'a>],
@@ -467,7 +494,7 @@ impl<C: ComputeType + AllCasts> Step<'_, C> {
                 }
                 Input::Scalar(s) => {
                     let x = C::of(*s);
-                    let length = n.min(BLOCK);
+                    let length = if self.numbers { 1 } else { n.min(BLOCK) };
                     // SAFETY: the buffer has room for a block.
                     (0..length).for_each(|j| unsafe { in_buffers[i].add(j).write(x) });
                 }
@@ -488,11 +515,27 @@ impl<C: ComputeType + AllCasts> Step<'_, C> {
                 if typed_in[i] {
                     shorten(place.lead());
                 }
+                if self.numbers {
+                    shorten(place.repeats());
+                }
             }
             let mut slices: [&[C]; MOST - 1] = [&[]; MOST - 1];
             for (i, input) in self.ins.iter().enumerate() {
+                let mut length = m;
                 let source = match input {
-                    Input::Scalar(_) => in_buffers[i].cast_const(),
+                    Input::Scalar(_) => {
+                        if self.numbers {
+                            length = 1;
+                        }
+                        in_buffers[i].cast_const()
+                    }
+                    Input::View(v) if self.numbers && from[i].repeats() >= m => {
+                        // SAFETY: NOTE [Views in bounds]; the buffer has room for one.
+                        unsafe { load(v, from[i].at(), 1, 1, in_buffers[i]) };
+                        from[i].take(m, |_, _, _| {});
+                        length = 1;
+                        in_buffers[i].cast_const()
+                    }
                     Input::View(v) if typed_in[i] && from[i].lead() >= m => {
                         let source = address::<C>(v, from[i].at());
                         from[i].take(m, |_, _, _| {});
@@ -509,9 +552,9 @@ impl<C: ComputeType + AllCasts> Step<'_, C> {
                         in_buffers[i].cast_const()
                     }
                 };
-                // SAFETY: `m` elements lie at `source`: one after the other in a view that is apart
+                // SAFETY: so many elements lie at `source`: one after the other in a view that is apart
                 // from what is written below, or in the filled part of the buffer.
-                slices[i] = unsafe { std::slice::from_raw_parts(source, m) };
+                slices[i] = unsafe { std::slice::from_raw_parts(source, length) };
             }
             let direct = typed_out && to.lead() >= m;
             let target = if direct {

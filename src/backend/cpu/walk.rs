@@ -192,6 +192,9 @@ pub(super) trait Place {
     /// At least how many of the next elements lie one after the other.
     fn lead(&self) -> usize;
 
+    /// At least how many of the next elements are at this place.
+    fn repeats(&self) -> usize;
+
     /// Moves along `n` elements, which are there, and calls `f` with the position of the first
     /// element, the stride and the length of each run of them.
     fn take(&mut self, n: usize, f: impl FnMut(usize, usize, usize));
@@ -213,6 +216,11 @@ impl Place for Dense {
     #[inline(always)]
     fn lead(&self) -> usize {
         usize::MAX
+    }
+
+    #[inline(always)]
+    fn repeats(&self) -> usize {
+        0
     }
 
     #[inline(always)]
@@ -283,6 +291,13 @@ impl Place for Cursor {
     fn lead(&self) -> usize {
         match self.stride {
             1 => self.run - self.index,
+            _ => 0,
+        }
+    }
+
+    fn repeats(&self) -> usize {
+        match self.stride {
+            0 => self.run - self.index,
             _ => 0,
         }
     }
