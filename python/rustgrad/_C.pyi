@@ -35,6 +35,14 @@ __version__: str
 # What `rustgrad` re-exports.
 _functions: list[str]
 
+# The tuple that `Size` is made of.
+
+class _Size(tuple[_int, ...]):
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> _int: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Size: ...
+
 # Types and devices.
 
 @final

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import Any, SupportsIndex, overload
+from typing import Any, SupportsIndex
+
+from rustgrad._C import _Size
 
 
-class Size(tuple[int, ...]):
+class Size(_Size):
     """The sizes of a tensor: a tuple of ints.
 
     >>> import rustgrad as rg
@@ -25,16 +27,6 @@ class Size(tuple[int, ...]):
 
     def __repr__(self) -> str:
         return f"rustgrad.Size({list(self)})"
-
-    @overload
-    def __getitem__(self, key: SupportsIndex) -> int: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> Size: ...
-
-    def __getitem__(self, key: Any) -> Any:
-        item = tuple.__getitem__(self, key)
-        return Size(item) if isinstance(key, slice) else item
 
     def __add__(self, other: tuple[int, ...]) -> Size:  # type: ignore[override]
         return Size(tuple.__add__(self, tuple(other)))

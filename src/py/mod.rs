@@ -16,6 +16,7 @@ mod ops;
 mod optim;
 mod random;
 mod signature;
+mod size;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -36,5 +37,6 @@ fn extension(m: &Bound<'_, PyModule>) -> PyResult<()> {
     ops::register(m)?;
     optim::register(m)?;
     random::register(m)?;
+    size::register(m)?;
     tensor::register(m)
 }

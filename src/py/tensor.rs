@@ -3,6 +3,7 @@
 use super::autograd::PyNode;
 use super::convert;
 use super::dtype::{PyDType, PyDevice, device_of, dtype_object, dtype_of};
+use super::size::size;
 use super::{index, numpy};
 use crate::base::{DType, Device, Layout, Scalar, Shape};
 use crate::engine::{self, Grads};
@@ -14,7 +15,6 @@ use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType, PyWeakrefReference};
 use std::sync::OnceLock;
 
@@ -55,13 +55,6 @@ impl PyTensor {
         let old = std::mem::replace(&mut *self.cell.write(), t);
         drop(old);
     }
-}
-
-/// The sizes as `rustgrad.Size`.
-pub(super) fn size<'py>(py: Python<'py>, shape: &Shape) -> PyResult<Bound<'py, PyAny>> {
-    static SIZE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = SIZE.import(py, "rustgrad._return_types", "Size")?;
-    class.call1((PyTuple::new(py, shape.iter())?,))
 }
 
 #[pymethods]

@@ -1,5 +1,8 @@
 """Methods and functions of tensors that are made of others."""
 
+import pickle
+import sys
+
 import pytest
 import rustgrad as rg
 
@@ -89,3 +92,29 @@ def test_activations_at_the_top():
     slope = rg.tensor(0.5).reshape(1)
     assert rg.prelu(x, slope).tolist() == x.prelu(slope).tolist() == [-0.5, 0.25, 2.0]
     assert rg.pairwise_distance(x, x, eps=0.0).item() == 0.0
+
+
+def test_sizes_stay_sizes():
+    size = rg.zeros(2, 3, 4).shape
+    assert size == (2, 3, 4) and isinstance(size, tuple) and hash(size) == hash((2, 3, 4))
+    assert (size[0], size[-1]) == (2, 4)
+    for part in (size[1:], size[:], size[::-1], size + (1,), (1,) + size, size * 2):
+        assert type(part) is rg.Size
+    assert size[1:].numel() == 12 and rg.zeros(()).shape[:].numel() == 1
+    assert type(pickle.loads(pickle.dumps(size))) is rg.Size
+    with pytest.raises(IndexError, match="out of range"):
+        size[3]
+    with pytest.raises(TypeError, match="indices must be integers or slices"):
+        size["a"]
+
+    class Named(rg.Size):
+        pass
+
+    assert type(Named([1, 2, 3])[1:]) is Named
+    # Each object keeps its class, and lets it go.
+    before = sys.getrefcount(rg.Size)
+    sizes = [rg.zeros(2, 3).shape[:1] for _ in range(100)]
+    held = sys.getrefcount(rg.Size)
+    del sizes
+    after = sys.getrefcount(rg.Size)
+    assert held == before + 100 and after == before
