@@ -80,7 +80,7 @@ fn clamp<T: Real>(x: T, (lo, hi): (T, T)) -> T {
 #[inline(always)]
 fn reduce<T: Exp>(x: T) -> (T, T, T) {
     let n = (x * T::of(std::f64::consts::LOG2_E)).whole();
-    let (hi, lo) = (x - n * T::LN2_HI, n * T::LN2_LO);
+    let (hi, lo) = ((-n).fma(T::LN2_HI, x), n * T::LN2_LO);
     let r = hi - lo;
     (n, r, (hi - r) - lo)
 }
@@ -89,7 +89,7 @@ fn reduce<T: Exp>(x: T) -> (T, T, T) {
 #[inline(always)]
 pub(super) fn expm1_parts<T: Exp>(x: T) -> (T, T) {
     let (n, r, _) = reduce(clamp(x, T::EXP_RANGE));
-    (r + r * r * poly(r, T::EXP), n)
+    ((r * r).fma(poly(r, T::EXP), r), n)
 }
 
 /// `(y, n)` with `e^x = 2^n y` and `y = e^r` near 1.

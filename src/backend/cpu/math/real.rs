@@ -2,8 +2,9 @@
 //!
 //! NOTE [Branch-free functions]
 //! Most functions of this folder are plain arithmetic, selections and bit operations, so that loops
-//! of them become vector code: both sides of an `if` are computed before it. No multiplication is
-//! fused with an addition, so that every instruction set gives the same bits. Polynomials meet
+//! of them become vector code: both sides of an `if` are computed before it. A multiplication is
+//! fused with an addition only where [`Real::fma`] says so, so that every instruction set gives the
+//! same bits; where the processor cannot fuse, the C library does it, slowly. Polynomials meet
 //! their function at the roots of a Chebyshev polynomial: of degree `d` on `[a, b]`, at the `d + 1`
 //! points `(a + b) / 2 + (b - a) / 2 cos((2 k + 1) pi / (2 d + 2))`, solved for in 40 to 60 digits.
 //! One text serves `f32` and `f64`, by constants of their own. `docs/accuracy.md` has what was
@@ -33,6 +34,8 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     /// `(m, e)` with `self = m 2^e` and `m` between the roots of 1/2 and 2, for positive finite
     /// numbers, normal or not.
     fn split(self) -> (Self, Self);
+    /// `self * y + z`, rounded once: one instruction where the processor fuses the two.
+    fn fma(self, y: Self, z: Self) -> Self;
     /// The upper half of the digits; a product of two heads is exact.
     fn head(self) -> Self;
 
@@ -68,7 +71,7 @@ pub(super) trait Real: Float + Neg<Output = Self> {
 #[inline(always)]
 pub(super) fn poly<T: Real>(x: T, c: &[T]) -> T {
     let (last, rest) = c.split_last().expect("not empty");
-    rest.iter().rev().fold(*last, |acc, &c| acc * x + c)
+    rest.iter().rev().fold(*last, |acc, &c| acc.fma(x, c))
 }
 
 macro_rules! real {
@@ -109,6 +112,10 @@ macro_rules! real {
                 let m = $t::from_bits((bits & low).wrapping_add(ROOT));
                 let e = $t::from_bits((bits >> $mantissa) | ($magic as $t).to_bits());
                 (m, (e - ($magic + $bias)) - less)
+            }
+            #[inline(always)]
+            fn fma(self, y: $t, z: $t) -> $t {
+                self.mul_add(y, z)
             }
             #[inline(always)]
             fn head(self) -> $t {
