@@ -4,8 +4,11 @@ Every workload runs in processes of its own, one for each engine, which take tur
 same moods of the machine, and neither one's threads or memory disturb the other. The table shows
 medians, the median of the ratios, and the peak of memory beyond what the imported engine takes.
 
-    python benches/python/vs_torch.py [--threads 2] [--busy] [--only REGEX] [--smoke]
-                                      [--json FILE] [--markdown FILE]
+    python benches/python/vs_torch.py [--threads 2] [--busy] [--only REGEX] [--smoke] [--shared]
+                                      [--json FILE]
+    python benches/python/vs_torch.py --report FILE [FILE ...]
+
+The second form prints the table of one or several runs, from the files they wrote.
 """
 
 import argparse
@@ -21,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workloads import WORKLOADS
@@ -162,21 +166,23 @@ def shown(seconds: float) -> str:
     return f"{seconds * units[unit]:.3g} {unit}"
 
 
-def limits() -> dict[str, float]:
-    """What the machine can do: copying in one thread, in GB/s read and written."""
+def limits(threads: int) -> dict[str, float]:
+    """What the machine can do: copying floats in so many threads, in GB/s read and written."""
     if not importlib.util.find_spec("numpy"):
         return {}
     import numpy as np
 
     found = {}
-    for n in (10**5, 10**7):
-        x, y = np.zeros(n, "f4"), np.zeros(n, "f4")
-        best = math.inf
-        for _ in range(20):
-            start = time.perf_counter()
-            np.copyto(y, x)
-            best = min(best, time.perf_counter() - start)
-        found[f"copy of 10^{len(str(n)) - 1} floats, GB/s"] = 8 * n / best / 1e9
+    with ThreadPoolExecutor(threads) as pool:
+        for n in (10**5, 10**6, 10**7):
+            x, y = np.zeros(n, "f4"), np.zeros(n, "f4")
+            shares = list(zip(np.array_split(y, threads), np.array_split(x, threads), strict=True))
+            times = []
+            for _ in range(20):
+                start = time.perf_counter()
+                list(pool.map(lambda share: np.copyto(*share), shares))
+                times.append(time.perf_counter() - start)
+            found[f"10^{len(str(n)) - 1}"] = 8 * n / min(times) / 1e9
     return found
 
 
@@ -185,38 +191,54 @@ def summary(rows: dict[str, dict]) -> list[str]:
     ratios = {name: row["ratio"] for name, row in rows.items() if "ratio" in row}
     if not ratios:
         return []
+
+    def named(names: list[str]) -> str:
+        return "".join(f"; {n} ({ratios[n]:.2f})" for n in names)
+
     mean = math.exp(statistics.fmean(math.log(r) for r in ratios.values()))
     above = sorted((n for n in ratios if ratios[n] > 1), key=ratios.get, reverse=True)
     lines = [
         f"{len(ratios)} workloads; geometric mean of the ratios {mean:.2f}",
-        f"above 1: {len(above)}" + "".join(f"; {n} ({ratios[n]:.2f})" for n in above),
+        f"above 1: {len(above)}{named(above)}",
     ]
     peaks = {n: [rows[n][e].get("megabytes") for e in ENGINES] for n in ratios}
-    heavier = [n for n, (ours, theirs) in peaks.items() if ours and ours > theirs + 1]
-    if any(all(pair) for pair in peaks.values()):
-        lines.append(f"over 1 MB more: {len(heavier)}" + "".join(f"; {n}" for n in heavier))
+    if all(all(p is not None for p in pair) for pair in peaks.values()):
+        heavier = [n for n, (ours, theirs) in peaks.items() if ours > theirs + 1]
+        lines.append(f"peaks of memory over 1 MB above: {len(heavier)}{named(heavier)}")
     return lines
 
 
-def markdown(rows: dict[str, dict], heading: str) -> str:
-    """The table, by groups."""
-    lines = [heading, ""]
+def setting(run: dict) -> str:
+    """How a run was made, in a few words."""
+    threads = f"{run['threads']} thread" + "s" * (run["threads"] > 1)
+    return threads + ", busy neighbour" * run["busy"]
+
+
+def report(runs: list[dict]) -> str:
+    """The table of all rows, by groups: times and memory of the first run, ratios of all."""
+    first = runs[0]["rows"]
+    peaks = any("megabytes" in row["rustgrad"] for row in first.values())
+    head = ["", "rustgrad", "PyTorch", *(setting(run) for run in runs)]
+    head += ["MB", "PyTorch's MB"] * peaks
+    lines = []
     for group in dict.fromkeys(w.group for w in WORKLOADS.values()):
-        names = [n for n in rows if WORKLOADS[n].group == group]
+        names = [n for n in first if WORKLOADS[n].group == group]
         if not names:
             continue
         lines += [f"### {group[0].upper()}{group[1:]}", ""]
-        peaks = any("megabytes" in rows[n]["rustgrad"] for n in names)
-        lines += ["| | rustgrad | PyTorch | ratio |" + " MB | PyTorch's MB |" * peaks]
-        lines += ["|---|--:|--:|--:|" + "--:|--:|" * peaks]
+        lines += [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 1) + "|"]
         for n in names:
-            cells = [f"`{n}`"] + [shown(rows[n][e]["seconds"]) for e in ENGINES if e in rows[n]]
-            cells.append(f"{rows[n]['ratio']:.2f}" if "ratio" in rows[n] else "")
+            cells = [f"`{n}`"] + [shown(first[n][e]["seconds"]) for e in ENGINES]
+            cells += [f"{run['rows'][n]['ratio']:.2f}" if n in run["rows"] else "" for run in runs]
             if peaks:
-                cells += [f"{rows[n][e]['megabytes']:.1f}" for e in ENGINES if e in rows[n]]
+                cells += [f"{first[n][e]['megabytes']:.1f}" for e in ENGINES]
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
-    return "\n".join(lines + [f"- {line}" for line in summary(rows)]) + "\n"
+    for run in runs:
+        speeds = ", ".join(f"{v:.0f} GB/s at {n} floats" for n, v in run["machine"].items())
+        lines += [f"**{setting(run)}**; copying: {speeds}", ""]
+        lines += [f"- {line}" for line in summary(run["rows"])] + [""]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -227,11 +249,13 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="each workload once")
     parser.add_argument("--shared", action="store_true", help="one process for each engine: quick")
     parser.add_argument("--json", type=Path, default=Path("out/vs_torch.json"))
-    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--report", type=Path, nargs="+", metavar="FILE", help="print a table")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         return serve(options.serve, options.threads)
+    if options.report:
+        return print(report([json.loads(path.read_text()) for path in options.report]))
 
     names = ["rustgrad"]
     if importlib.util.find_spec("torch") and not options.smoke:
@@ -240,8 +264,8 @@ def main() -> None:
     neighbour = None
     if options.busy:
         neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    rows, machine = {}, limits()
-    print("; ".join(f"{k}: {v:.0f}" for k, v in machine.items()))
+    rows, machine = {}, limits(options.threads)
+    print("; ".join(f"copy of {k} floats: {v:.0f} GB/s" for k, v in machine.items()))
     try:
         groups = [chosen] if options.smoke or options.shared else [[name] for name in chosen]
         rounds, seconds = (1, 0) if options.smoke else (7, 0.05)
@@ -264,9 +288,6 @@ def main() -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     result = {"threads": options.threads, "busy": options.busy, "machine": machine, "rows": rows}
     options.json.write_text(json.dumps(result, indent=2) + "\n")
-    if options.markdown:
-        heading = f"{options.threads} threads" + (", beside a busy process" if options.busy else "")
-        options.markdown.write_text(markdown(rows, heading))
 
 
 if __name__ == "__main__":

@@ -532,6 +532,7 @@ OPTIMIZERS = {
     "SGD, momentum": lambda torch, p: torch.optim.SGD(p, lr=1e-3, momentum=0.9),
     "Adam": lambda torch, p: torch.optim.Adam(p, lr=1e-3),
     "AdamW": lambda torch, p: torch.optim.AdamW(p, lr=1e-3),
+    "AdamW, fused": lambda torch, p: torch.optim.AdamW(p, lr=1e-3, fused=True),
 }
 PARAMETERS = {"200 of 32 x 32": (200, 32), "10 of 1000 x 1000": (10, 1000)}
 

@@ -335,30 +335,23 @@ impl Walk {
             edges.push(edge.as_ref().filter(|e| wanted(e)).cloned());
         }
         let idle = edges.iter().all(Option::is_none);
-        let work = match (&mut n.body, n.freed) {
+        let work = match (&n.body, n.freed) {
             (Body::Accumulate(leaf), _) if self.wanted.is_none() => Work::Accumulate(leaf.clone()),
             (Body::Accumulate(_), _) => Work::Nothing,
             _ if idle => Work::Nothing,
             (_, Some(freed)) => Work::Freed(freed),
             (Body::Custom(f), None) => Work::Custom(f.clone()),
-            (
-                Body::Op {
-                    rule,
-                    attrs,
-                    mask,
-                    saved,
-                },
-                None,
-            ) => Work::Op {
+            (Body::Op(rule), None) => Work::Op {
                 rule: *rule,
-                attrs: attrs.clone(),
-                mask: *mask,
+                attrs: n.attrs.clone(),
+                mask: n.mask,
                 saved: if self.how.retain_graph {
-                    saved.clone()
+                    n.saved.clone()
                 } else {
-                    std::mem::take(saved)
+                    std::mem::take(&mut n.saved)
                 },
             },
+            (Body::Vacant, None) => unreachable!("a counted slot holds a node"),
         };
         Step {
             edges,
@@ -493,11 +486,7 @@ impl Walk {
         if let Work::Op { saved, .. } = step.work
             && !self.how.retain_graph
         {
-            node.with(|n| {
-                if let Body::Op { saved: place, .. } = &mut n.body {
-                    *place = saved;
-                }
-            });
+            node.with(|n| n.saved = saved);
         }
     }
 }

@@ -11,9 +11,7 @@ use crate::base::{Error, Result};
 use crate::ops::def::{Call, Jvp, JvpCx};
 use crate::ops::{self, dispatch};
 use crate::tape::node::OUTPUTS;
-use crate::tape::{
-    Body, GradMode, Node, NodeId, Saved, SavedTensor, Site, VjpCx, delayed_error, mode,
-};
+use crate::tape::{GradMode, Node, NodeId, Saved, SavedTensor, Site, VjpCx, delayed_error, mode};
 use crate::tensor::{Operand, Tangents, Tensor};
 use crate::{bail, ensure};
 use smallvec::SmallVec;
@@ -46,10 +44,7 @@ thread_local! {
 }
 
 fn take_tangents(n: &mut Node) -> Vec<Tangents> {
-    let Body::Op { saved, .. } = &mut n.body else {
-        return Vec::new();
-    };
-    let tensors = saved.iter_mut().filter_map(|s| match s {
+    let tensors = n.saved.iter_mut().filter_map(|s| match s {
         Saved::Tensor(t) => Some(t.take_tangents()),
         _ => None,
     });
@@ -133,11 +128,9 @@ fn push(call: &Call, outs: &[Tensor]) -> Result<()> {
     if let Some(edge) = outs.iter().find_map(Tensor::grad_fn) {
         TAGGED.with_borrow_mut(|nodes| nodes.push(edge.node.id()));
         edge.node.with(|n| {
-            if let Body::Op { saved, .. } = &mut n.body {
-                for s in saved {
-                    if let Saved::Tensor(s) = s {
-                        s.set_output_tangents(outs);
-                    }
+            for s in &mut n.saved {
+                if let Saved::Tensor(s) = s {
+                    s.set_output_tangents(outs);
                 }
             }
         });
@@ -347,7 +340,7 @@ fn vjp(call: &Call, outs: &[Tensor], grads: &[Option<Tensor>], i: usize) -> Resu
             _ => call.inputs.get(bit as usize).cloned(),
         };
         saved.push(match operand {
-            Some(Operand::Tensor(t)) => Saved::Tensor(SavedTensor::input(&t)?),
+            Some(Operand::Tensor(t)) => Saved::Tensor(SavedTensor::input(&t, t.grad_edge()?)),
             Some(Operand::Scalar(s)) => Saved::Scalar(s),
             _ => Saved::None,
         });

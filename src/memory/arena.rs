@@ -4,7 +4,8 @@
 //! A slot is named by `(index, stamp)`. Chunks are allocated once and never move, so a reference to
 //! a slot stays good for the arena's life and the arena needs no `unsafe`. A slot whose count falls
 //! to zero is emptied, its stamp advances, and its index goes to a free list: handles of the old
-//! occupant then no longer match. A training loop reuses the same slots in every step.
+//! occupant then no longer match. A training loop reuses the same slots in every step. An empty slot
+//! holds a recycled value, which the next one is made of in place.
 
 use parking_lot::Mutex;
 use std::cell::RefCell;
@@ -17,11 +18,17 @@ const PAGES: usize = 1 << 10;
 /// How many free indices a thread keeps to itself before it hands half of them back.
 const LOCAL_FREE: usize = 256;
 
+/// A value that gives its place to the next one of its kind.
+pub trait Recycle: Default {
+    /// Drops what the value holds: back to the default, as far as the next value relies on it.
+    fn recycle(&mut self);
+}
+
 /// One place for a value.
 pub struct Slot<T> {
     stamp: AtomicU32,
     count: AtomicU32,
-    value: Mutex<Option<T>>,
+    value: Mutex<T>,
 }
 
 type Chunk<T> = Box<[Slot<T>]>;
@@ -74,12 +81,11 @@ impl<T> Slot<T> {
     /// Runs `f` on the value of a live slot, under the slot's own lock: `f` must not call back.
     #[inline]
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        let mut value = self.value.lock();
-        f(value.as_mut().expect("a counted slot holds a value"))
+        f(&mut self.value.lock())
     }
 }
 
-impl<T> Arena<T> {
+impl<T: Recycle> Arena<T> {
     /// An empty arena. It allocates its first chunk with its first value.
     pub const fn new() -> Self {
         Self {
@@ -90,11 +96,13 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Stores a value with a count of one; returns its place, index and stamp.
-    pub fn insert(&'static self, value: T) -> (&'static Slot<T>, u32, u32) {
+    /// Fills an empty slot, with a count of one; returns its place, index and stamp. `fill` runs
+    /// under the slot's lock.
+    #[inline]
+    pub fn insert(&'static self, fill: impl FnOnce(&mut T)) -> (&'static Slot<T>, u32, u32) {
         let index = self.take_index();
         let slot = self.slot(index);
-        *slot.value.lock() = Some(value);
+        fill(&mut slot.value.lock());
         slot.count.store(1, Ordering::Relaxed);
         self.live.fetch_add(1, Ordering::Relaxed);
         (slot, index, slot.stamp.load(Ordering::Relaxed))
@@ -131,7 +139,7 @@ impl<T> Arena<T> {
                 .map(|_| Slot {
                     stamp: AtomicU32::new(1),
                     count: AtomicU32::new(0),
-                    value: Mutex::new(None),
+                    value: Mutex::new(T::default()),
                 })
                 .collect()
         });
@@ -166,8 +174,10 @@ impl<T> Arena<T> {
     /// Drops the value of a slot whose count is zero, in place. Destructors run under the slot's
     /// lock, but nobody can wait for it: handles that do not keep the slot are refused by its count.
     pub fn empty(&'static self, slot: &'static Slot<T>, index: u32) {
-        *slot.value.lock() = None;
-        slot.stamp.fetch_add(1, Ordering::Release);
+        slot.value.lock().recycle();
+        // Nobody else changes the stamp of a slot without a count.
+        let stamp = slot.stamp.load(Ordering::Relaxed);
+        slot.stamp.store(stamp.wrapping_add(1), Ordering::Release);
         self.live.fetch_sub(1, Ordering::Relaxed);
         let kept = LOCAL.try_with(|list| {
             let mut list = list.borrow_mut();
@@ -193,7 +203,7 @@ impl<T> Arena<T> {
     }
 }
 
-impl<T> Default for Arena<T> {
+impl<T: Recycle> Default for Arena<T> {
     fn default() -> Self {
         Self::new()
     }

@@ -58,13 +58,25 @@ pub(super) fn acquire(bytes: usize) -> Option<usize> {
         }
         None => fresh(size)?,
     };
-    let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
+    count(size);
+    Some(address)
+}
+
+/// Counts bytes that are in use from now on, in the pool or elsewhere.
+#[inline]
+pub(super) fn count(bytes: usize) {
+    let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
     for peak in &PEAKS {
         if live > peak.load(Ordering::Relaxed) {
             peak.fetch_max(live, Ordering::Relaxed);
         }
     }
-    Some(address)
+}
+
+/// Counts bytes that are no longer in use.
+#[inline]
+pub(super) fn discount(bytes: usize) {
+    LIVE.fetch_sub(bytes, Ordering::Relaxed);
 }
 
 /// A buffer from the system.
@@ -82,7 +94,7 @@ fn fresh(size: usize) -> Option<usize> {
 /// Takes back a buffer from [`acquire`] of the same `bytes`.
 pub(super) fn release(address: usize, bytes: usize) {
     let (class, size) = class(bytes);
-    LIVE.fetch_sub(size, Ordering::Relaxed);
+    discount(size);
     CACHED.fetch_add(size, Ordering::Relaxed);
     FREE[class].lock().push(address);
 }

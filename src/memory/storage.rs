@@ -15,6 +15,8 @@ use super::pool;
 use crate::base::{DType, Device, Error, Result};
 use std::alloc::Layout;
 use std::any::Any;
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -24,47 +26,73 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub struct Storage(Arc<Inner>);
 
 struct Inner {
-    data: NonNull<u8>,
+    place: Place,
     bytes: usize,
-    device: Device,
     version: AtomicU32,
     /// The op (high half) and call site (low half) of the last write.
     writer: AtomicU64,
-    /// Keeps foreign memory (a NumPy array, say) alive; `None` for buffers of the pool.
-    owner: Option<Box<dyn Any + Send + Sync>>,
 }
 
-// SAFETY: the pointer is owned (or kept valid by `owner`) for the life of `Inner`, and all shared
-// mutation goes through raw pointers under NOTE [Races].
+/// Where the bytes are.
+enum Place {
+    /// Here: few bytes, which then cost no allocation of their own.
+    Inline(UnsafeCell<MaybeUninit<[Chunk; INLINE / size_of::<Chunk>()]>>),
+    /// In a buffer of the pool.
+    Pool(NonNull<u8>),
+    /// In somebody else's memory (a NumPy array, say), which the second keeps alive.
+    Foreign(NonNull<u8>, #[allow(dead_code)] Box<dyn Any + Send + Sync>),
+    /// Nowhere: a tensor of [`Device::Meta`].
+    Nowhere,
+}
+
+/// The most bytes that are kept inline.
+const INLINE: usize = 64;
+
+/// Bytes that are aligned for every element type.
+type Chunk = u128;
+
+/// Every buffer of the engine's own starts at a multiple of this.
+pub const ALIGN: usize = align_of::<Chunk>();
+
+// SAFETY: the pointer is owned (or kept valid by the owner beside it) for the life of `Inner`, and
+// all shared mutation goes through raw pointers under NOTE [Races].
 unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
 impl Storage {
+    fn at(place: Place, bytes: usize) -> Self {
+        Self(Arc::new(Inner {
+            place,
+            bytes,
+            version: AtomicU32::new(0),
+            writer: AtomicU64::new(0),
+        }))
+    }
+
     /// A buffer with arbitrary contents.
     ///
     /// # Errors
     /// When there is not enough memory.
+    #[inline]
     pub fn new(bytes: usize, device: Device) -> Result<Self> {
-        let data = match device {
-            Device::Meta => NonNull::dangling(),
+        let place = match device {
+            Device::Meta => Place::Nowhere,
+            Device::Cpu if bytes <= INLINE => {
+                pool::count(INLINE);
+                Place::Inline(UnsafeCell::new(MaybeUninit::uninit()))
+            }
             Device::Cpu => {
                 let address = pool::acquire(bytes);
-                NonNull::new(address.unwrap_or(0) as *mut u8).ok_or_else(|| {
+                let address = NonNull::new(address.unwrap_or(0) as *mut u8);
+                Place::Pool(address.ok_or_else(|| {
                     Error::runtime(format!(
                         "not enough memory: you tried to allocate {bytes} bytes"
                     ))
-                })?
+                })?)
             }
         };
-        Ok(Self(Arc::new(Inner {
-            data,
-            bytes,
-            device,
-            version: AtomicU32::new(0),
-            writer: AtomicU64::new(0),
-            owner: None,
-        })))
+        Ok(Self::at(place, bytes))
     }
 
     /// Shares memory that belongs to somebody else.
@@ -77,14 +105,7 @@ impl Storage {
         bytes: usize,
         owner: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            data,
-            bytes,
-            device: Device::Cpu,
-            version: AtomicU32::new(0),
-            writer: AtomicU64::new(0),
-            owner: Some(owner),
-        }))
+        Self::at(Place::Foreign(data, owner), bytes)
     }
 
     /// Size in bytes.
@@ -96,13 +117,20 @@ impl Storage {
     /// Where the bytes live.
     #[inline]
     pub fn device(&self) -> Device {
-        self.0.device
+        match self.0.place {
+            Place::Nowhere => Device::Meta,
+            _ => Device::Cpu,
+        }
     }
 
     /// The address of the first byte. Dangling on [`Device::Meta`].
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.0.data.as_ptr()
+        match &self.0.place {
+            Place::Inline(bytes) => bytes.get().cast(),
+            Place::Pool(data) | Place::Foreign(data, _) => data.as_ptr(),
+            Place::Nowhere => NonNull::dangling().as_ptr(),
+        }
     }
 
     /// How many writes the engine has made. See NOTE [Versions].
@@ -142,7 +170,7 @@ impl Storage {
     /// # Panics
     /// When the element does not lie within the buffer, or there is no buffer.
     pub fn read<T: Plain>(&self, i: usize) -> T {
-        assert!(self.0.device == Device::Cpu && (i + 1) * size_of::<T>() <= self.0.bytes);
+        assert!(self.device() == Device::Cpu && (i + 1) * size_of::<T>() <= self.0.bytes);
         // SAFETY: in bounds by the assertion; `Plain` types accept every bit pattern.
         unsafe { self.as_ptr().cast::<T>().add(i).read_unaligned() }
     }
@@ -152,7 +180,7 @@ impl Storage {
     /// # Panics
     /// As [`Storage::read`].
     pub fn write<T: Plain>(&self, i: usize, value: T) {
-        assert!(self.0.device == Device::Cpu && (i + 1) * size_of::<T>() <= self.0.bytes);
+        assert!(self.device() == Device::Cpu && (i + 1) * size_of::<T>() <= self.0.bytes);
         // SAFETY: in bounds by the assertion.
         unsafe { self.as_ptr().cast::<T>().add(i).write_unaligned(value) }
     }
@@ -162,7 +190,7 @@ impl Storage {
     /// # Panics
     /// When they do not fit, or there is no buffer.
     pub fn write_all<T: Plain>(&self, values: &[T]) {
-        assert!(self.0.device == Device::Cpu && size_of_val(values) <= self.0.bytes);
+        assert!(self.device() == Device::Cpu && size_of_val(values) <= self.0.bytes);
         // SAFETY: in bounds by the assertion; a slice in safe code cannot alias the buffer.
         unsafe {
             std::ptr::copy_nonoverlapping(values.as_ptr(), self.as_ptr().cast::<T>(), values.len());
@@ -180,8 +208,10 @@ impl Storage {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.device == Device::Cpu && self.owner.is_none() {
-            pool::release(self.data.as_ptr() as usize, self.bytes);
+        match self.place {
+            Place::Inline(_) => pool::discount(INLINE),
+            Place::Pool(data) => pool::release(data.as_ptr() as usize, self.bytes),
+            Place::Foreign(..) | Place::Nowhere => {}
         }
     }
 }

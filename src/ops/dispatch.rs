@@ -12,14 +12,12 @@
 //! passes on from operands to results, and a gradient that carries it gets a history that raises:
 //! the gradient itself is right, its derivative would not be.
 
-use super::def::{Call, Choice, Cost, Kernel, KernelCx, OpDef, Spec};
+use super::def::{Call, Choice, Cost, Kernel, KernelCx, OpDef};
 use super::{copy, meta, table};
 use crate::backend::{self, Input, View};
-use crate::base::{Attrs, Device, Error, Layout, Result};
+use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::tape::node::{OUTPUTS, input_metas};
-use crate::tape::{
-    Body, Edge, Node, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode,
-};
+use crate::tape::{Body, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode};
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};
@@ -385,28 +383,27 @@ fn make_node(call: &Call, needs: u64, inputs: &[Operand], outs: &[Tensor]) -> Re
                          work around this, you can make a clone to get a normal tensor and use it \
                          in autograd, or use no_grad() instead of inference_mode()"
                     );
-                    Saved::Tensor(SavedTensor::input(t)?)
+                    let edge = match &edges[bit as usize] {
+                        Some(edge) => Some(edge.clone()),
+                        None => t.grad_edge()?,
+                    };
+                    Saved::Tensor(SavedTensor::input(t, edge))
                 }
                 Some(Operand::Scalar(s)) => Saved::Scalar(*s),
                 Some(Operand::None) | None => Saved::None,
             }
         });
     }
-    let outputs: SmallVec<[_; 1]> = outs.iter().map(Tensor::meta).collect();
-    Ok(NodeRef::new(Node {
-        seq: 0,
-        body: Body::Op {
-            rule: op,
-            attrs: call.attrs.clone(),
-            mask,
-            saved,
-        },
-        edges,
-        inputs: input_metas(inputs, &outputs[0]),
-        outputs,
-        site: Site::current(),
-        freed: None,
-        retain: None,
+    let site = Site::current();
+    Ok(NodeRef::new(|n| {
+        n.body = Body::Op(op);
+        n.edges = edges;
+        n.outputs.extend(outs.iter().map(Tensor::meta));
+        n.inputs.extend(input_metas(inputs, &n.outputs[0]));
+        n.attrs = call.attrs.clone();
+        n.mask = mask;
+        n.saved = saved;
+        n.site = site;
     }))
 }
 
@@ -470,7 +467,7 @@ fn in_place(call: &Call) -> Result<()> {
         sources[0] = copy_with_history(x)?.into();
     }
     let result = run_overload(op, overload, &sources, attrs)?.swap_remove(0);
-    check_result(x, &result.meta())?;
+    check_result(x, result.shape(), result.dtype())?;
     copy_(x, &result)
 }
 
@@ -483,19 +480,18 @@ pub fn copy_(x: &Tensor, src: &Tensor) -> Result<()> {
 }
 
 /// The result of an op in place must have the target's shape, and a type it can hold.
-fn check_result(x: &Tensor, result: &crate::tape::Meta) -> Result<()> {
+fn check_result(x: &Tensor, shape: &Shape, dtype: DType) -> Result<()> {
     ensure!(
-        *result.shape == *x.shape(),
+        shape == x.shape(),
         runtime,
-        "output with shape {} doesn't match the broadcast shape {}",
-        x.shape(),
-        result.shape
+        "output with shape {} doesn't match the broadcast shape {shape}",
+        x.shape()
     );
     ensure!(
-        result.dtype.can_cast(x.dtype()),
+        dtype.can_cast(x.dtype()),
         runtime,
         "result type {} can't be cast to the desired output type {}",
-        result.dtype.scalar_type_name(),
+        dtype.scalar_type_name(),
         x.dtype().scalar_type_name()
     );
     Ok(())
@@ -506,8 +502,12 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
     let x = call.tensor(0);
     let copying = std::ptr::eq(call.op, &table::COPY);
     device_of(call.inputs)?;
-    let (choice, result) = match call.op.kernel {
-        Kernel::Update(_) => (None, (call.op.meta)(call)?.swap_remove(0)),
+    let choice = match call.op.kernel {
+        Kernel::Update(_) => {
+            let result = (call.op.meta)(call)?.swap_remove(0);
+            check_result(x, &result.shape, result.dtype)?;
+            None
+        }
         _ => {
             let mut choice = meta::choose(call)?;
             if copying {
@@ -515,24 +515,16 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
                 choice.dtype = x.dtype();
                 choice.compute = meta::copy_compute(call.inputs[1].dtype(), x.dtype());
             }
-            let result = Spec {
-                shape: meta::broadcast(call.inputs)?,
-                dtype: choice.dtype,
-            };
-            (Some(choice), result)
+            match same_shape(call) {
+                Some(same) => check_result(x, same.shape(), choice.dtype)?,
+                None => check_result(x, &meta::broadcast(call.inputs)?, choice.dtype)?,
+            }
+            Some(choice)
         }
     };
-    check_result(
-        x,
-        &crate::tape::Meta {
-            shape: result.shape.into(),
-            dtype: result.dtype,
-            device: x.device(),
-        },
-    )?;
     let copied = detach_aliases(call)?;
     let call = &Call {
-        inputs: &copied,
+        inputs: copied.as_deref().unwrap_or(call.inputs),
         ..*call
     };
 
@@ -599,26 +591,26 @@ fn before_write(call: &Call, needs: u64) -> Result<SmallVec<[Operand; 3]>> {
 }
 
 /// Inputs that share elements with the target in another layout would be overwritten while they
-/// are read: they are copied first.
-fn detach_aliases(call: &Call) -> Result<SmallVec<[Operand; 3]>> {
+/// are read: they are copied first. `None` if there are none.
+fn detach_aliases(call: &Call) -> Result<Option<SmallVec<[Operand; 3]>>> {
     let x = call.tensor(0);
-    let mut inputs: SmallVec<[Operand; 3]> = call.inputs.iter().cloned().collect();
-    for (i, input) in inputs.iter_mut().enumerate().skip(1) {
+    let is_read_later = |i: usize| {
+        let mut grads = call.op.grads.iter().flatten();
+        grads.any(|g| g.reads >> i & 1 == 1)
+    };
+    let mut copied: Option<SmallVec<[Operand; 3]>> = None;
+    for (i, input) in call.inputs.iter().enumerate().skip(1) {
         if let Operand::Tensor(t) = input
             && t.storage().same(x.storage())
             && (t.layout() != x.layout()
                 || matches!(call.op.kernel, Kernel::Update(_))
-                || call
-                    .op
-                    .grads
-                    .iter()
-                    .flatten()
-                    .any(|g| g.reads >> i & 1 == 1))
+                || is_read_later(i))
         {
-            *t = copy_with_history(t)?;
+            let inputs = copied.get_or_insert_with(|| SmallVec::from(call.inputs));
+            inputs[i] = copy_with_history(t)?.into();
         }
     }
-    Ok(inputs)
+    Ok(copied)
 }
 
 /// The elements as they are now, with the history as it is now.
@@ -658,20 +650,14 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
         .into_iter()
         .collect();
     let base_edge = base.grad_edge()?;
-    let node = NodeRef::new(Node {
-        seq: 0,
-        body: Body::Op {
-            rule: &table::VIEW_SCATTER,
-            attrs: scatter,
-            mask: 0,
-            saved: smallvec![],
-        },
-        edges: smallvec![base_edge, Some(written.clone())],
-        inputs: smallvec![None, Some(x.meta())],
-        outputs: smallvec![base.meta()],
-        site: Site::current(),
-        freed: None,
-        retain: None,
+    let site = Site::current();
+    let node = NodeRef::new(|n| {
+        n.body = Body::Op(&table::VIEW_SCATTER);
+        n.attrs = scatter;
+        n.edges.extend([base_edge, Some(written.clone())]);
+        n.inputs.extend([None, Some(x.meta())]);
+        n.outputs.push(base.meta());
+        n.site = site;
     });
     base.set_history(Some(Edge { node, output: 0 }));
     // What lies in the view now is what was written: its edge need not go through the base.

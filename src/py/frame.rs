@@ -15,14 +15,18 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3::{ffi, intern};
 use rustc_hash::FxHashMap;
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 /// Beyond this many sites, new ones are unknown.
 const MOST: usize = 1 << 20;
 
+/// The address of a code object, and a position in it.
+type Key = (usize, i32);
+
 #[derive(Default)]
 struct Sites {
-    by_key: FxHashMap<(usize, i32), u32>,
+    by_key: FxHashMap<Key, u32>,
     /// Index `i` is site `i + 1`.
     all: Vec<(Py<PyAny>, i32)>,
     /// Whether a code object belongs to the package.
@@ -93,6 +97,10 @@ impl<'py> Frame<'py> {
             ffi::PyFrame_GetLineNumber(self.frame.as_ptr().cast())
         }
     }
+
+    fn key(&self) -> Key {
+        (self.code().as_ptr() as usize, self.position())
+    }
 }
 
 fn line(code: &Bound<'_, PyAny>, position: i32) -> i32 {
@@ -104,46 +112,86 @@ fn line(code: &Bound<'_, PyAny>, position: i32) -> i32 {
     unsafe { ffi::PyCode_Addr2Line(code.as_ptr().cast(), position) }
 }
 
+/// Places of [`RECENT`].
+const PLACES: usize = 64;
+
+thread_local! {
+    /// Sites of innermost frames that this thread asked for lately, found without the table's lock.
+    static RECENT: [Cell<(Key, u32)>; PLACES] = const { [const { Cell::new(((0, 0), 0)) }; PLACES] };
+}
+
+/// Where a site is in [`RECENT`], if it is there.
+fn place((address, position): Key) -> usize {
+    // Code objects lie at multiples of 16, instructions at multiples of 2.
+    (address >> 4 ^ position as usize >> 1) % PLACES
+}
+
 fn current() -> Site {
     Python::try_attach(|py| {
-        let mut frame = Frame::innermost(py);
-        let mut sites = SITES.lock();
-        let Some(sites) = sites.as_mut() else {
+        let Some(frame) = Frame::innermost(py) else {
             return Site(0);
         };
-        while let Some(f) = frame {
-            let code = f.code();
-            let address = code.as_ptr() as usize;
-            let key = (address, f.position());
-            if let Some(&site) = sites.by_key.get(&key) {
-                return Site(site);
-            }
-            let internal = match sites.internal.get(&address) {
-                Some(&internal) => internal,
-                None => {
-                    let internal = is_internal(&code);
-                    if sites.internal.len() < MOST {
-                        sites.internal.insert(address, internal);
-                        // Keeps the code object, so that its address is not reused.
-                        sites.all.push((code.clone().unbind(), -1));
-                    }
-                    internal
-                }
-            };
-            if !internal {
-                if sites.all.len() >= MOST {
-                    return Site(0);
-                }
-                sites.all.push((code.unbind(), key.1));
-                let site = sites.all.len() as u32;
-                sites.by_key.insert(key, site);
-                return Site(site);
-            }
-            frame = f.outer();
+        let key = frame.key();
+        let (recent, site) = RECENT.with(|places| places[place(key)].get());
+        if recent == key {
+            return Site(site);
         }
-        Site(0)
+        let site = look_up(frame);
+        if site.is_own {
+            RECENT.with(|places| places[place(key)].set((key, site.number)));
+        }
+        Site(site.number)
     })
     .unwrap_or_default()
+}
+
+/// A site from the table.
+struct Found {
+    number: u32,
+    /// Whether it lies in the innermost frame, rather than in one that called the package.
+    is_own: bool,
+}
+
+/// The site of the innermost frame outside of the package.
+fn look_up(innermost: Frame<'_>) -> Found {
+    let found = |number, is_own| Found { number, is_own };
+    let mut sites = SITES.lock();
+    let Some(sites) = sites.as_mut() else {
+        return found(0, false);
+    };
+    let mut is_own = true;
+    let mut frame = Some(innermost);
+    while let Some(f) = frame {
+        let code = f.code();
+        let key = f.key();
+        if let Some(&site) = sites.by_key.get(&key) {
+            return found(site, is_own);
+        }
+        let internal = match sites.internal.get(&key.0) {
+            Some(&internal) => internal,
+            None => {
+                let internal = is_internal(&code);
+                if sites.internal.len() < MOST {
+                    sites.internal.insert(key.0, internal);
+                    // Keeps the code object, so that its address is not reused.
+                    sites.all.push((code.clone().unbind(), -1));
+                }
+                internal
+            }
+        };
+        if !internal {
+            if sites.all.len() >= MOST {
+                return found(0, false);
+            }
+            sites.all.push((code.unbind(), key.1));
+            let site = sites.all.len() as u32;
+            sites.by_key.insert(key, site);
+            return found(site, is_own);
+        }
+        is_own = false;
+        frame = f.outer();
+    }
+    found(0, false)
 }
 
 fn is_internal(code: &Bound<'_, PyAny>) -> bool {

@@ -8,9 +8,7 @@ use crate::base::{Error, Result};
 use crate::engine::forward;
 use crate::ops::dispatch;
 use crate::tape::node::CustomFunction;
-use crate::tape::{
-    Body, Edge, GradMode, Node, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode,
-};
+use crate::tape::{Body, Edge, GradMode, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode};
 use crate::tensor::{Operand, Tensor};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -370,15 +368,14 @@ impl<'py> Application<'_, 'py> {
             Some(t) => t.meta(),
             None => Operand::None.meta(),
         };
-        let node = NodeRef::new(Node {
-            seq: 0,
-            body: Body::Custom(function.clone()),
-            edges: self.inputs.iter().map(edge).collect::<Result<_>>()?,
-            inputs: self.inputs.iter().map(|t| Some(meta(t))).collect(),
-            outputs: self.outputs.iter().map(meta).collect(),
-            site: Site::current(),
-            freed: None,
-            retain: None,
+        let edges = self.inputs.iter().map(edge).collect::<Result<_>>()?;
+        let site = Site::current();
+        let node = NodeRef::new(|n| {
+            n.body = Body::Custom(function.clone());
+            n.edges = edges;
+            n.inputs.extend(self.inputs.iter().map(|t| Some(meta(t))));
+            n.outputs.extend(self.outputs.iter().map(meta));
+            n.site = site;
         });
         Ok((function, node))
     }
@@ -399,7 +396,7 @@ impl<'py> Application<'_, 'py> {
                 Some(i) if !is_in(&self.inputs, t) && !is_in(&self.constant, t) => {
                     Ok(SavedTensor::output(t, Some(i as u32)))
                 }
-                _ => SavedTensor::input(t),
+                _ => Ok(SavedTensor::input(t, t.grad_edge()?)),
             }
         };
         let saved = to_save.iter().map(|t| t.as_ref().map(saved).transpose());

@@ -16,9 +16,9 @@ use super::provenance::Site;
 use super::saved::Saved;
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::memory::Arena;
-use crate::memory::arena::Slot;
+use crate::memory::arena::{Recycle, Slot};
 use crate::tensor::{Leaf, Operand, Tensor};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -83,6 +83,7 @@ pub struct Edge {
 }
 
 /// One step of the program, as the backward pass sees it.
+#[derive(Default)]
 pub struct Node {
     /// Position in the order of recording: edges lead to smaller numbers only.
     pub seq: u64,
@@ -95,6 +96,12 @@ pub struct Node {
     pub inputs: SmallVec<[Option<Meta>; 2]>,
     /// Each output as it was, for gradients of zero.
     pub outputs: SmallVec<[Meta; 1]>,
+    /// An op's arguments that are not tensors.
+    pub attrs: Attrs,
+    /// Which operands are saved: bit `i` is input `i`, bit `OUTPUTS + j` output `j`.
+    pub mask: u64,
+    /// The saved operands, in the order of the bits.
+    pub saved: SmallVec<[Saved; 2]>,
     /// The call that made the node.
     pub site: Site,
     /// The backward call that freed the saved values, when one has.
@@ -104,25 +111,35 @@ pub struct Node {
 }
 
 /// What a node does with the gradients of its outputs.
+#[derive(Default)]
 pub enum Body {
+    /// Nothing: an empty slot.
+    #[default]
+    Vacant,
     /// Applies the rules of an op.
-    Op {
-        /// The op.
-        rule: &'static dyn Rule,
-        /// Its arguments that are not tensors.
-        attrs: Attrs,
-        /// Which operands are saved: bit `i` is input `i`, bit `OUTPUTS + j` output `j`.
-        mask: u64,
-        /// The saved operands, in the order of the bits.
-        saved: SmallVec<[Saved; 2]>,
-    },
+    Op(&'static dyn Rule),
     /// Adds to a leaf's gradient.
     Accumulate(Arc<Leaf>),
     /// Calls a function of the user's.
     Custom(Arc<dyn CustomFunction>),
 }
 
-/// The first bit of [`Body::Op`]'s mask that stands for an output.
+impl Recycle for Node {
+    fn recycle(&mut self) {
+        // Not emptied, which would keep the memory of long lists.
+        self.body = Body::Vacant;
+        self.edges = SmallVec::new();
+        self.inputs = SmallVec::new();
+        self.outputs = SmallVec::new();
+        self.attrs = Attrs::new();
+        self.mask = 0;
+        self.saved = SmallVec::new();
+        self.freed = None;
+        self.retain = None;
+    }
+}
+
+/// The first bit of [`Node::mask`] that stands for an output.
 pub const OUTPUTS: u32 = 48;
 
 /// What the tape must know of an op.
@@ -174,15 +191,13 @@ impl CustomFunction for DelayedError {
 /// The same elements with a history that raises `message` when they are differentiated with
 /// respect to anything that `edges` lead to.
 pub fn delayed_error(t: &Tensor, edges: SmallVec<[Option<Edge>; 2]>, message: String) -> Tensor {
-    let node = NodeRef::new(Node {
-        seq: 0,
-        body: Body::Custom(Arc::new(DelayedError(message))),
-        inputs: edges.iter().map(|_| None).collect(),
-        edges,
-        outputs: smallvec![t.meta()],
-        site: Site::current(),
-        freed: None,
-        retain: None,
+    let site = Site::current();
+    let node = NodeRef::new(|n| {
+        n.body = Body::Custom(Arc::new(DelayedError(message)));
+        n.inputs.resize(edges.len(), None);
+        n.edges = edges;
+        n.outputs.push(t.meta());
+        n.site = site;
     });
     let delayed = t.detach();
     delayed.with_history(Edge { node, output: 0 })
@@ -313,8 +328,8 @@ impl NodeId {
 pub fn input_metas<'a>(
     inputs: impl IntoIterator<Item = &'a Operand>,
     output: &Meta,
-) -> SmallVec<[Option<Meta>; 2]> {
-    let differs = |input: &Operand| match input {
+) -> impl Iterator<Item = Option<Meta>> {
+    let differs = move |input: &Operand| match input {
         Operand::Tensor(t) => {
             !Arc::ptr_eq(t.shared_layout(), &output.shape.0) && (*t.shape() != *output.shape)
                 || t.dtype() != output.dtype
@@ -324,16 +339,18 @@ pub fn input_metas<'a>(
     };
     inputs
         .into_iter()
-        .map(|input| differs(input).then(|| input.meta()))
-        .collect()
+        .map(move |input| differs(input).then(|| input.meta()))
 }
 
 impl NodeRef {
-    /// Records a node. `seq` is filled in here.
+    /// Records a node: `fill` sets the fields of an empty one that differ from their default, but
+    /// for `seq`. It must not run ops, nor drop nodes or tensors.
     #[inline]
-    pub fn new(mut node: Node) -> Self {
-        node.seq = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (slot, index, stamp) = TAPE.insert(node);
+    pub fn new(fill: impl FnOnce(&mut Node)) -> Self {
+        let (slot, index, stamp) = TAPE.insert(|node| {
+            node.seq = NEXT.fetch_add(1, Ordering::Relaxed);
+            fill(node);
+        });
         let id = NodeId { index, stamp };
         Self { slot, id }
     }
@@ -370,7 +387,8 @@ impl NodeRef {
     /// The node's name, as `grad_fn.name()` shows it.
     pub fn name(&self) -> String {
         let custom = match self.with(|n| match &n.body {
-            Body::Op { rule, .. } => Ok(rule.node_name()),
+            Body::Op(rule) => Ok(rule.node_name()),
+            Body::Vacant => unreachable!("a counted slot holds a node"),
             Body::Accumulate(_) => Ok("torch::autograd::AccumulateGrad".into()),
             Body::Custom(f) => Err(f.clone()),
         }) {

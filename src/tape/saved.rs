@@ -40,12 +40,12 @@ pub struct SavedTensor {
 }
 
 impl SavedTensor {
-    /// Saves an input.
-    pub fn input(t: &Tensor) -> Result<Self> {
-        Ok(Self {
-            edge: t.grad_edge()?,
+    /// Saves an input, whose gradient goes to `edge`.
+    pub fn input(t: &Tensor, edge: Option<Edge>) -> Self {
+        Self {
+            edge,
             ..Self::output(t, None)
-        })
+        }
     }
 
     /// Saves output number `output` of the node being made (or a tensor without history).

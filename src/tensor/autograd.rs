@@ -3,9 +3,8 @@
 use super::view::ViewInfo;
 use super::{Tensor, WeakTensor};
 use crate::base::{Error, Result};
-use crate::tape::{Body, Edge, Meta, Node, NodeRef, Site, mode};
+use crate::tape::{Body, Edge, Meta, NodeRef, Site, mode};
 use parking_lot::Mutex;
-use smallvec::smallvec;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -83,15 +82,10 @@ impl Leaf {
             }
             return node.clone();
         }
-        let node = NodeRef::new(Node {
-            seq: 0,
-            body: Body::Accumulate(self.clone()),
-            edges: smallvec![],
-            inputs: smallvec![],
-            outputs: smallvec![self.meta.clone()],
-            site: Site::default(),
-            freed: None,
-            retain: None,
+        let node = NodeRef::new(|n| {
+            n.body = Body::Accumulate(self.clone());
+            n.outputs.push(self.meta.clone());
+            n.site = Site::default();
         });
         *place = Some(node.clone());
         node

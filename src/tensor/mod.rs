@@ -24,6 +24,8 @@ pub struct Tensor(Arc<Inner>);
 struct Inner {
     storage: Storage,
     layout: Arc<Layout>,
+    /// The number of elements that the layout has.
+    numel: usize,
     dtype: DType,
     contiguous: bool,
     flags: AtomicU8,
@@ -64,7 +66,8 @@ impl Tensor {
         dtype: DType,
         contiguous: bool,
     ) -> Self {
-        let end = match layout.numel() {
+        let numel = layout.numel();
+        let end = match numel {
             0 => 0,
             n if contiguous => layout.offset + n,
             _ => layout.end(),
@@ -77,6 +80,7 @@ impl Tensor {
         Self(Arc::new(Inner {
             storage,
             layout,
+            numel,
             dtype,
             contiguous,
             flags: AtomicU8::new(if crate::tape::mode::inference() {
@@ -121,7 +125,7 @@ impl Tensor {
     /// Number of elements.
     #[inline]
     pub fn numel(&self) -> usize {
-        self.0.layout.numel()
+        self.0.numel
     }
 
     /// Element type.

@@ -18,7 +18,7 @@ impl<T: Copy> Scratch<T> {
     /// # Panics
     /// When the iterator has fewer, or there is not enough memory.
     pub(super) fn collect(len: usize, elements: impl Iterator<Item = T>) -> Self {
-        assert!(align_of::<T>() <= crate::memory::pool::ALIGN);
+        assert!(align_of::<T>() <= crate::memory::storage::ALIGN);
         let storage = Storage::new(len * size_of::<T>(), Device::Cpu)
             .unwrap_or_else(|e| panic!("working memory of a kernel: {e}"));
         let start = storage.as_ptr().cast::<T>();
