@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src python build.rs Cargo.toml Cargo.lock pyproject.toml -type f -not -name '*.so' -not -name '*.pyc')
 
-.PHONY: all demo test test-rust test-python lint typing stubs bench clean
+.PHONY: all demo test test-rust test-isa test-python sanitize lint typing stubs bench clean
 
 all: $(VENV)/wheel
 
@@ -29,9 +29,20 @@ demo: $(VENV)/wheel
 test: lint typing test-rust test-python
 
 # Unit and integration tests, doctests, and the example, without Python.
-test-rust:
+test-rust: test-isa
 	cargo test --quiet
 	cargo run --quiet --example quickstart
+
+# The kernels' tests with instruction sets below the processor's best, which `test-rust` takes.
+test-isa:
+	RUSTGRAD_ISA=base cargo test --quiet --lib backend
+	RUSTGRAD_ISA=avx2 cargo test --quiet --lib backend
+
+# The unit tests with AddressSanitizer and without reuse of buffers: see NOTE [Unpooled]. The option
+# is an unstable one of the compiler.
+sanitize:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg unpooled" cargo test --quiet --lib \
+		--target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/sanitize
 
 # The suites, the docstrings, and the examples, against the installed wheel.
 test-python: $(VENV)/wheel

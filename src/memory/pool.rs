@@ -4,6 +4,11 @@
 //! buffers wait in size classes for the next request of their class. What waits never makes the
 //! whole exceed the most that was ever in use by more than [`SLACK`]: before the system is asked
 //! for more, buffers of other sizes go back to it.
+//!
+//! NOTE [Unpooled]
+//! Reuse and rounding hide mistakes from AddressSanitizer: who reads one element too many, or reads
+//! a freed buffer, finds memory of the process's own. Compiled with `--cfg unpooled`, buffers are
+//! exactly as large as asked for, and go back to the system at once.
 
 use super::storage::{system_alloc, system_free};
 use parking_lot::Mutex;
@@ -29,8 +34,11 @@ static CACHED: AtomicUsize = AtomicUsize::new(0);
 static PEAKS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// The size class that holds `bytes`, and the size of its buffers: four classes to each power of
-/// two, so at most a quarter of a buffer is idle.
+/// two, so at most a quarter of a buffer is idle. See NOTE [Unpooled].
 fn class(bytes: usize) -> (usize, usize) {
+    if cfg!(unpooled) {
+        return (0, bytes.max(1));
+    }
     let bytes = bytes.max(ALIGN);
     let log = bytes.ilog2() as usize;
     let quarter = (1usize << log) / 4;
@@ -95,6 +103,9 @@ fn fresh(size: usize) -> Option<usize> {
 pub(super) fn release(address: usize, bytes: usize) {
     let (class, size) = class(bytes);
     discount(size);
+    if cfg!(unpooled) {
+        return system_free(address, layout(size));
+    }
     CACHED.fetch_add(size, Ordering::Relaxed);
     FREE[class].lock().push(address);
 }
@@ -139,7 +150,8 @@ pub fn reset_peak() {
 }
 
 fn layout(size: usize) -> Layout {
-    let align = if size < HUGE { ALIGN } else { HUGE };
+    let is_huge = size >= HUGE && !cfg!(unpooled);
+    let align = if is_huge { HUGE } else { ALIGN };
     Layout::from_size_align(size, align).expect("a tensor of more bytes than the address space")
 }
 
@@ -148,6 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(unpooled, ignore = "there are no classes")]
     fn classes_hold_what_they_promise() {
         for bytes in (0..5000).chain([1 << 20, (1 << 20) + 1, 3 << 30]) {
             let (c, size) = class(bytes);

@@ -45,8 +45,8 @@ enum Place {
     Nowhere,
 }
 
-/// The most bytes that are kept inline.
-const INLINE: usize = 64;
+/// The most bytes that are kept inline. See NOTE [Unpooled] in `pool`.
+const INLINE: usize = if cfg!(unpooled) { 0 } else { 64 };
 
 /// Bytes that are aligned for every element type.
 type Chunk = u128;

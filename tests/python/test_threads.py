@@ -34,6 +34,24 @@ PROGRAMS = {
     "mask": lambda x: x[x > 0.1],
     "flip": lambda x: x.flip(0, 1),
     "fill": lambda x: rg.full_like(x, 0.3) + rg.arange(x.shape[1]),
+    "half": lambda x: (x.half().exp() + x.bfloat16()).sum(0),
+    "truths": lambda x: (x > 0).any(1) | (x < 1).all(1),
+    "product of all": lambda x: (1 + x / 1e4).prod(0),
+    "moments": lambda x: x.var(0) + x.std() + x.mean(),
+    "cross-entropy": lambda x: F.cross_entropy(x, x.abs().argmin(1)),
+    "running extrema": lambda x: x.cummax(0).values + x.cummin(1).values,
+    "running logarithm": lambda x: x[:99].logcumsumexp(1),
+    "running product": lambda x: (1 + x / 1e4).cumprod(0),
+    "median": lambda x: x.median(0).values + x.kthvalue(7, 0).values,
+    "scatter": lambda x: rg.zeros_like(x).scatter_add(1, (x.abs() * 99).long() % x.shape[1], x),
+    "index_add": lambda x: x.index_add(0, (x[:, 0].abs() * 100).long() % 9, x),
+    "embedding": lambda x: F.embedding((x[:99, :99].abs() * 10).long() % 700, x),
+    "place": lambda x: x.index_put(((x[:, 1] > 0).nonzero().squeeze(1),), x[:1], accumulate=True),
+    "count": lambda x: rg.bincount((x.abs() * 10).long().flatten()),
+    "search": lambda x: rg.searchsorted(x[0].sort().values, x),
+    "join": lambda x: rg.cat([x, x.roll(3, 1)], 1).tril() + F.pad(x, (100, 800)),
+    "uniform": lambda x: x * rg.rand_like(x) + F.dropout(x, 0.3),
+    "draws": lambda x: rg.bernoulli(x.sigmoid()) + rg.randint(0, 9, x.shape),
 }
 PRODUCTS = {
     "product": lambda x: x @ x.t(),
@@ -42,6 +60,10 @@ PRODUCTS = {
     "batched": lambda x: x[:, :64].reshape(-1, 8, 8) @ x[:, :64].reshape(-1, 8, 8).mT,
     "vector": lambda x: x @ x[0],
     "bfloat16": lambda x: (x.bfloat16() @ x.bfloat16().t()).float(),
+    "double": lambda x: x.double() @ x.t().double(),
+    "integers": lambda x: (x[:99] * 9).long() @ (x[:99] * 9).long().t(),
+    "linear": lambda x: F.linear(x, x[:50], x[0, :50]),
+    "einsum": lambda x: rg.einsum("bij,bkj->bik", x.reshape(7, 100, 900), x.reshape(7, 100, 900)),
 }
 
 
@@ -56,6 +78,7 @@ def digests(programs) -> dict[str, str]:
     found = {"random": digest(x), "permutation": digest(rg.randperm(5000))}
     for name, f in programs.items():
         leaf = x.clone().requires_grad_()
+        rg.manual_seed(4)
         y = f(leaf)
         found[name] = digest(y)
         if y.requires_grad:

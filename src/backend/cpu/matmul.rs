@@ -621,7 +621,7 @@ fn held_once(layout: &Layout) -> Layout {
     let mut once = layout.clone();
     for (n, s) in once.shape.iter_mut().zip(layout.strides.iter()) {
         if *s == 0 {
-            *n = 1;
+            *n = (*n).min(1);
         }
     }
     once

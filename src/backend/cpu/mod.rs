@@ -9,6 +9,8 @@
 //! Outputs do not share elements with inputs, except where a kernel's documentation says so.
 
 mod flip;
+#[cfg(test)]
+mod fuzz;
 mod index;
 pub(super) mod isa;
 mod lane;

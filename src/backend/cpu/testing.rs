@@ -1,10 +1,15 @@
 //! Small tensors for the tests of kernels.
 
 use super::super::View;
+use crate::base::dtype::Element;
 use crate::base::rng::philox;
 use crate::base::{DType, Device, Layout, Scalar};
 use crate::memory::Storage;
 use crate::memory::storage::{read_scalar, write_scalar};
+use crate::with_dtype;
+
+/// What lies between the elements of an array, and makes no difference to any kernel.
+pub(super) const GAP: f64 = 77.0;
 
 /// Elements of a buffer of their own.
 #[derive(Clone)]
@@ -85,18 +90,37 @@ impl Array {
             step *= n;
             step += 1;
         }
+        self.laid_out(&strides, 2)
+    }
+
+    /// An array of the same elements as `self` in a buffer of its own, which ends with the last of
+    /// them; its other elements are [`GAP`]. Elements that share a place become the last of them.
+    pub(super) fn laid_out(&self, strides: &[usize], offset: usize) -> Self {
         let layout = Layout {
             shape: self.layout.shape.clone(),
             strides: strides.into(),
-            offset: 2,
+            offset,
         };
-        let buffer = Self::full(self.dtype, &[layout.end()], 77.0);
+        let buffer = Self::full(self.dtype, &[layout.end()], GAP);
         let new = Self { layout, ..buffer };
         for (to, from) in new.positions().into_iter().zip(self.positions()) {
             let x = read_scalar(&self.storage, self.dtype, from);
             write_scalar(&new.storage, self.dtype, to, x);
         }
         new
+    }
+
+    /// Each element, as an array without dimensions that shares the buffer.
+    pub(super) fn elements(&self) -> Vec<Self> {
+        let element = |p| self.strided(&[], &[], p);
+        self.positions().into_iter().map(element).collect()
+    }
+
+    /// The elements of the buffer that are not elements of the array.
+    pub(super) fn gaps(&self) -> Vec<f64> {
+        let mut gaps = self.buffer().into_iter().map(Some).collect::<Vec<_>>();
+        self.positions().into_iter().for_each(|p| gaps[p] = None);
+        gaps.into_iter().flatten().collect()
     }
 
     /// What kernels take.
@@ -147,6 +171,16 @@ impl Array {
         &self.layout.shape
     }
 
+    /// The type of the elements.
+    pub(super) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// How the elements lie.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The buffer.
     pub(super) fn storage(&self) -> &Storage {
         &self.storage
@@ -159,6 +193,17 @@ pub(super) fn same(a: &[f64], b: &[f64]) -> bool {
         && a.iter()
             .zip(b)
             .all(|(x, y)| x == y || (x.is_nan() && y.is_nan()))
+}
+
+/// Whether two lists are equal to the last bit, and the sign of zero; any NaN equals any other.
+pub(super) fn same_bits(a: &[f64], b: &[f64]) -> bool {
+    let equal = |x: &f64, y: &f64| x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan());
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| equal(x, y))
+}
+
+/// A number as an element of a type, and back.
+pub(super) fn rounded(dtype: DType, x: f64) -> f64 {
+    with_dtype!(dtype, T => T::from_scalar(Scalar::Float(x)).to_scalar().as_f64())
 }
 
 /// `n` numbers between -4 and 4 that every floating-point type holds exactly.
