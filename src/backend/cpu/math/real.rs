@@ -147,3 +147,33 @@ real!(
     0.693_147_180_560_117_7,
     -1.723_944_452_561_483_5e-13
 );
+
+/// As [`poly`], its even and odd powers apart: half as long a chain of operations that wait for each
+/// other, for polynomials of high degree.
+#[inline(always)]
+pub(super) fn poly_halves<T: Real>(x: T, c: &[T]) -> T {
+    let z = x * x;
+    let half = |first: usize| {
+        let last = first + (c.len() - 1 - first) / 2 * 2;
+        (first..last)
+            .step_by(2)
+            .rev()
+            .fold(c[last], |sum, k| sum.fma(z, c[k]))
+    };
+    half(1).fma(x, half(0))
+}
+
+/// [`poly_halves`] in two parts.
+#[inline(always)]
+pub(super) fn poly_parts<T: Real>(x: T, c: &[T]) -> (T, T) {
+    let rest = poly_halves(x, &c[1..]);
+    let p = x.fma(rest, c[0]);
+    (p, x.fma(rest, c[0] - p))
+}
+
+/// `x (p + r)` in two parts.
+#[inline(always)]
+pub(super) fn times<T: Real>(x: T, (p, r): (T, T)) -> (T, T) {
+    let y = x * p;
+    (y, x.fma(p, -y) + x * r)
+}
