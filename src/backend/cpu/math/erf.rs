@@ -7,7 +7,7 @@
 //! taken in two parts, since the exponential makes an absolute error relative.
 
 use super::exp::{Exp, exp_sum, expm1_sum_parts};
-use super::real::{Real, poly, poly_halves, poly_parts, times};
+use super::real::{Real, poly, poly_halves, times};
 use std::f64::consts::SQRT_2;
 
 /// The density of the standard normal at 0, in two parts.
@@ -214,20 +214,23 @@ impl Tail {
     /// Powers of two that keep [`Tail::power`] normal.
     const UP: f32 = 64.0;
     /// `2^-UP`
-    const DOWN: f32 = 5.421_010_862_427_522e-20;
+    const DOWN: f32 = 5.421_011e-20;
 
     #[inline(always)]
     fn new(x: f32) -> Tail {
-        // By the bits, which costs no arithmetic.
+        // By the bits, which costs no arithmetic; a NaN becomes the bound.
         let a = f32::from_bits((x.to_bits() & !(1 << 31)).min(14.5f32.to_bits()));
         let d = a + 3.0;
         let u = a / d;
         let (q, n) = bell(a, 0.5);
+        let w = u - 13.0 / 32.0;
+        let rest = poly(w, &RATIO_F32[1..]);
+        let p = w.fma(rest, RATIO_F32[0]);
         Tail {
             a,
             d,
             u,
-            p: poly_parts(u - 13.0 / 32.0, &RATIO_F32),
+            p: (p, w.fma(rest, RATIO_F32[0] - p)),
             q,
             power: f32::power(n + Tail::UP),
         }

@@ -148,19 +148,24 @@ real!(
     -1.723_944_452_561_483_5e-13
 );
 
+/// [`poly`] of every second coefficient from number `first` on.
+#[inline(always)]
+fn poly_alternate<T: Real>(x: T, c: &[T], first: usize) -> T {
+    let mut k = first + (c.len() - 1 - first) / 2 * 2;
+    let mut sum = c[k];
+    while k > first {
+        k -= 2;
+        sum = sum.fma(x, c[k]);
+    }
+    sum
+}
+
 /// As [`poly`], its even and odd powers apart: half as long a chain of operations that wait for each
 /// other, for polynomials of high degree.
 #[inline(always)]
 pub(super) fn poly_halves<T: Real>(x: T, c: &[T]) -> T {
     let z = x * x;
-    let half = |first: usize| {
-        let last = first + (c.len() - 1 - first) / 2 * 2;
-        (first..last)
-            .step_by(2)
-            .rev()
-            .fold(c[last], |sum, k| sum.fma(z, c[k]))
-    };
-    half(1).fma(x, half(0))
+    poly_alternate(z, c, 1).fma(x, poly_alternate(z, c, 0))
 }
 
 /// [`poly_halves`] in two parts.
