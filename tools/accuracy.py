@@ -72,7 +72,8 @@ def points(name: str, low: float, high: float, largest: float, count: int) -> li
             drawn.append(x)
     near = [x * (1 + rng.uniform(-0.01, 0.01)) for x in (-1, 1) for _ in range(count // 10)]
     for zero in ZEROS.get(name, ()):
-        near += [zero + rng.choice((-1, 1)) * 2.0 ** rng.uniform(-50, -2) for _ in range(count // 4)]
+        for _ in range(count // 4):
+            near.append(zero + rng.choice((-1, 1)) * 2.0 ** rng.uniform(-50, -2))
     return drawn + [x for x in near if low < x < high]
 
 
@@ -112,9 +113,9 @@ def main() -> None:
         "magnitude. Made by `python tools/accuracy.py`. The results are the same bits with every",
         "instruction set and any number of threads.",
         "",
-        "The zeros of `lgamma` and `digamma` for negative arguments lie between numbers of either type;",
-        "near them, `float64` has an absolute error of a few units in the last place of the logarithms,",
-        "or of the cotangent, whose difference the result is.",
+        "The zeros of `lgamma` and `digamma` for negative arguments lie between numbers of either",
+        "type; near them, `float64` has an absolute error of a few units in the last place of the",
+        "terms whose difference the result is.",
         "",
         "| function | float32 | at | float64 | at |",
         "|---|--:|--:|--:|--:|",

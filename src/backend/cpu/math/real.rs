@@ -180,5 +180,5 @@ pub(super) fn poly_parts<T: Real>(x: T, c: &[T]) -> (T, T) {
 #[inline(always)]
 pub(super) fn times<T: Real>(x: T, (p, r): (T, T)) -> (T, T) {
     let y = x * p;
-    (y, x.fma(p, -y) + x * r)
+    (y, x.fma(r, x.fma(p, -y)))
 }
