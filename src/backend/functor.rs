@@ -249,8 +249,8 @@ functors! {
     Erf Float |x| x.erf();
     Erfc Float |x| x.erfc();
     Erfinv Float |x| x.erfinv();
-    Lgamma Float |x| x.lgamma();
-    Digamma Float |x| x.digamma();
+    Lgamma Float |x| x.lgamma() => unless x < C::ZERO, x.lgamma_reflected();
+    Digamma Float |x| x.digamma() => unless x < C::ZERO, x.digamma_reflected();
     Polygamma Float |x; n| x.polygamma(n);
 
     // Activations.
@@ -273,7 +273,7 @@ functors! {
         if x > C::ZERO { scale * x } else { scale * alpha * (x * input_scale).expm1() }
     };
     // x Phi(x)
-    Gelu Float |x| x * x.normal().0;
+    Gelu Float |x| x.gelu();
     // x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
     GeluTanh Float |x| x * x.gelu_gate().0;
     Silu Float |x| x * x.sigmoid();
@@ -291,10 +291,7 @@ functors! {
     SigmoidBackward Float |g, y| g * (C::ONE - y) * y;
     TanhBackward Float |g, y| g * (C::ONE - y * y);
     // g (Phi(x) + x phi(x))
-    GeluBackward Float |g, x| {
-        let (cdf, pdf) = x.normal();
-        g * (cdf + x * pdf)
-    };
+    GeluBackward Float |g, x| g * x.gelu_slope();
     // With s = sigmoid(2 u): s + x s (1 - s) 2 u'. Where s (1 - s) has rounded to 0, u' may be
     // infinite.
     GeluTanhBackward Float |g, x| {

@@ -6,6 +6,7 @@ use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Not, Rem, Sub};
 use trigonometric::Trigonometric;
 
 mod erf;
+mod erfinv;
 mod exp;
 mod gamma;
 mod hyperbolic;
@@ -170,14 +171,20 @@ pub trait Float:
     fn atanh(self) -> Self;
     /// Inverse error function.
     fn erfinv(self) -> Self;
-    /// `ln |gamma(x)|`.
+    /// `ln |gamma(x)|`, right for arguments that are not negative.
     fn lgamma(self) -> Self;
-    /// Logarithmic derivative of the gamma function.
+    /// [`Float::lgamma`] of a negative argument.
+    fn lgamma_reflected(self) -> Self;
+    /// Logarithmic derivative of the gamma function, right for arguments that are not negative.
     fn digamma(self) -> Self;
+    /// [`Float::digamma`] of a negative argument.
+    fn digamma_reflected(self) -> Self;
     /// `1 / (1 + e^-x)`, without overflow.
     fn sigmoid(self) -> Self;
-    /// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
-    fn normal(self) -> (Self, Self);
+    /// `x Phi(x)`, with the distribution `Phi` of the standard normal.
+    fn gelu(self) -> Self;
+    /// The derivative of [`Float::gelu`].
+    fn gelu_slope(self) -> Self;
     /// `sin(pi x) / (pi x)`, 1 at 0.
     fn sinc(self) -> Self;
     /// Derivative number `n` (a whole number) of `sinc`.
@@ -401,13 +408,15 @@ macro_rules! float {
                 sin=trigonometric::sin, cos=trigonometric::cos, tan=trigonometric::tan,
                 asin=inverse::asin, acos=inverse::acos, atan=inverse::atan,
                 sinh=hyperbolic::sinh, cosh=hyperbolic::cosh, tanh=hyperbolic::tanh,
+                erfinv=erfinv::erfinv, lgamma=gamma::lgamma, lgamma_reflected=gamma::lgamma_reflected,
+                digamma=gamma::digamma, digamma_reflected=gamma::digamma_reflected,
                 asinh=hyperbolic::asinh, acosh=hyperbolic::acosh, atanh=hyperbolic::atanh,
                 sqrt=<$t>::sqrt, floor=<$t>::floor, ceil=<$t>::ceil,
                 round=<$t>::round_ties_even, trunc=<$t>::trunc,
             );
             binary!(atan2=inverse::atan2, copysign=<$t>::copysign,);
             via_f64!($t:
-                sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, sinc=special::sinc,
+                sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, sinc=gamma::sinc,
             );
         }
     };
@@ -417,29 +426,19 @@ float!(f32, log::pow, {
     unary!(
         erf = erf::erf_f32,
         erfc = erf::erfc_f32,
-        erfinv = erf::erfinv_f32,
-        lgamma = gamma::lgamma,
-        digamma = gamma::digamma,
+        gelu = erf::gelu_f32,
+        gelu_slope = erf::gelu_slope_f32,
     );
     binary!(hypot = hypot_f32, nextafter = libm::nextafterf,);
-    #[inline(always)]
-    fn normal(self) -> (f32, f32) {
-        erf::normal_f32(self)
-    }
 });
 float!(f64, libm::pow, {
     unary!(
         erf = erf::erf,
         erfc = erf::erfc,
-        erfinv = special::erfinv,
-        lgamma = libm::lgamma,
-        digamma = special::digamma,
+        gelu = erf::gelu,
+        gelu_slope = erf::gelu_slope,
     );
     binary!(hypot = libm::hypot, nextafter = libm::nextafter,);
-    #[inline(always)]
-    fn normal(self) -> (f64, f64) {
-        erf::normal(self)
-    }
 });
 
 /// `sqrt(x^2 + y^2)` through `f64`, which holds the squares.

@@ -1,135 +1,262 @@
 //! The error function, its complement, and the normal distribution.
 //!
-//! Near 0, `erf(x)` is its power series. Elsewhere, for `f64`,
-//! `erfc(x) = e^(-x^2) P(w) / (1 + 2 x)` with `w` linear in `1 / (x + a)`: the form of Shepherd and
-//! Laframboise (Mathematics of Computation 36, 1981, 249-253). The polynomials were fitted for this
-//! file: Chebyshev interpolation of `(1 + 2 x) e^(x^2) erfc(x)` in 50 digits, from 0.75 to 28 with an
-//! error of 1.5e-16.
+//! With the distribution `Phi` of the standard normal, all follow from its tail
+//! `Phi(-a) = e^(-a^2 / 2) R(a)` for `a >= 0`, where `R` (Mills' ratio, over `sqrt(2 pi)`) is a
+//! polynomial in `1 / (a + c)` over `a + c`: the form of Shepherd and Laframboise (Mathematics of
+//! Computation 36, 1981, 249-253). Only near its zero, `erf` is a polynomial itself. The square is
+//! taken in two parts, since the exponential makes an absolute error relative.
 
-use super::exp::{exp, exp_sum, expm1_parts};
-use super::log::ln;
-use super::real::{Real, poly};
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
+use super::exp::{Exp, exp_sum, expm1_sum_parts};
+use super::real::{Real, poly, poly_halves, times};
+use std::f64::consts::SQRT_2;
 
-/// `erf(x) / (2 x / sqrt(pi))` in powers of `x^2`: `(-1)^k / (k! (2 k + 1))`.
-const ERF: [f64; 16] = {
-    let mut c = [0.0; 16];
-    let mut factor = 1.0;
-    let mut k = 0;
-    while k < 16 {
-        c[k] = factor / (2 * k + 1) as f64;
-        k += 1;
-        factor /= -(k as f64);
-    }
-    c
-};
+/// The density of the standard normal at 0, in two parts.
+const DENSITY: (f64, f64) = (0.398_942_280_401_432_7, -2.492_327_202_277_73e-17);
 
-/// Where the fit starts, and the `a` of `w = (SLOPE x + SHIFT) / (x + a)`.
-const START: f64 = 0.75;
-const A: f64 = 3.75;
-const SLOPE: f64 = 1.330_275_229_357_798_2;
-const SHIFT: f64 = -5.497_706_422_018_348;
+/// `(q, n)` with `e^(-a^2 by) = 2^n (1 + q)`, for `by` of 1 or 1/2.
+#[inline(always)]
+fn bell<T: Exp>(a: T, by: T) -> (T, T) {
+    let half = -by * a;
+    let square = half * a;
+    expm1_sum_parts(square, half.fma(a, -square))
+}
 
-/// The fit, in powers of `w`.
-const SCALE: [f64; 20] = [
-    1.230_720_340_004_894_7,
-    -0.099_671_918_795_236_54,
-    0.007_229_327_989_875_939,
-    0.023_119_751_310_296_33,
-    -0.023_121_789_447_903_73,
-    0.014_326_492_326_481_74,
-    -0.006_650_065_489_971_463,
-    0.002_367_514_151_723_858,
-    -0.000_613_093_038_024_147_7,
-    9.119_134_346_787_266e-5,
-    5.164_710_040_054_419e-6,
-    -6.424_194_652_397_867e-6,
-    1.133_807_463_462_422_7e-6,
-    1.855_514_687_880_175_4e-7,
-    -1.065_752_423_152_435_9e-7,
-    2.189_288_543_348_798e-9,
-    7.254_269_321_267_765e-9,
-    -8.349_153_557_429_284e-10,
-    -3.688_639_733_204_505_4e-10,
-    6.575_305_508_229_227e-11,
+/// `erf(x) / x - 1` in powers of `x^2`, up to 1: with an error of 2^-56.
+const ERF: [f64; 12] = [
+    0.128_379_167_095_512_56,
+    -0.376_126_389_031_835_43,
+    0.112_837_916_709_450_06,
+    -0.026_866_170_643_237_77,
+    0.005_223_977_607_116_422_5,
+    -0.000_854_832_597_538_969_2,
+    0.000_120_552_949_048_397_07,
+    -1.492_473_690_741_966e-5,
+    1.644_742_470_331_736_2e-6,
+    -1.620_848_380_187_170_5e-7,
+    1.372_006_454_677_768_6e-8,
+    -7.795_898_827_002_142e-10,
 ];
 
-/// `e^(-a^2 / divisor)` for a divisor of 1 or 2.
-///
-/// `a^2 = high^2 + low`, where high has half of the digits, so that its square is exact.
-#[inline(always)]
-fn bell(a: f64, divisor: f64) -> f64 {
-    let high = a.head();
-    let low = (a - high) * (a + high) / divisor;
-    let (q, n) = expm1_parts(-(high * high) / divisor);
-    // (1 + q) (1 + s) with s = e^-low - 1, rounded once.
-    let s = -low * (1.0 - low / 2.0 * (1.0 - low / 3.0));
-    (1.0 + (q + (s + q * s))).scale(n)
+/// `R(a) (a + 3)` in powers of `a / (a + 3) - 31/64`, for `a` up to 38.9: with an error of 2^-55,
+/// that of rounding the coefficients, each of which was fitted with those before it rounded.
+const RATIO: [f64; 26] = [
+    0.745_226_373_416_038_8,
+    -1.047_690_490_093_768_5,
+    0.937_540_840_770_659_5,
+    -0.367_101_891_372_893_34,
+    -0.184_578_993_569_824_96,
+    0.216_286_607_171_630_95,
+    0.079_934_188_722_316_49,
+    -0.124_998_294_703_423_44,
+    -0.075_898_429_612_379_73,
+    0.066_145_524_111_868_28,
+    0.084_035_874_839_442_5,
+    -0.011_865_597_563_440_227,
+    -0.077_687_755_763_095_2,
+    -0.039_960_679_468_346_146,
+    0.042_458_116_790_339_49,
+    0.071_296_667_037_932_68,
+    0.018_851_296_547_193_17,
+    -0.056_112_164_460_887_63,
+    -0.075_776_376_439_051_86,
+    -0.010_131_189_291_057_845,
+    0.084_770_706_814_819_92,
+    0.081_430_010_938_973_01,
+    -0.040_548_072_398_934_83,
+    -0.088_631_704_541_205_16,
+    0.000_425_831_396_743_682_07,
+    0.034_318_123_970_282_12,
+];
+
+/// A scale of arguments, with numbers in two parts.
+struct Scale {
+    /// The exponent's factor: `e^(-a^2 by)`.
+    by: f64,
+    /// `sqrt(2 by)`
+    root: (f64, f64),
+    /// `3 / sqrt(2 by)`
+    shift: (f64, f64),
 }
 
-/// `erfc(a) e^(a^2)` from [`START`] on.
+/// That of the normal distribution: `e^(-a^2 / 2) R(a)` is `Phi(-a)`.
+const NORMAL: Scale = Scale {
+    by: 0.5,
+    root: (1.0, 0.0),
+    shift: (3.0, 0.0),
+};
+
+/// That of the error function: `e^(-a^2) 2 R(sqrt(2) a)` is `erfc a`.
+const ERROR: Scale = Scale {
+    by: 1.0,
+    root: (SQRT_2, -9.667_293_313_452_913e-17),
+    shift: (2.121_320_343_559_642_4, 1.880_575_076_857_532_7e-16),
+};
+
+/// `root P(w) / (a + shift)` in two parts: `R(a)` or `2 R(sqrt(2) a)`.
 #[inline(always)]
-fn scale(a: f64) -> f64 {
-    let w = (SLOPE * a + SHIFT) / (a + A);
-    poly(w, &SCALE) / (1.0 + 2.0 * a)
+fn ratio(a: f64, scale: &Scale) -> (f64, f64) {
+    let (k, c) = (scale.root, scale.shift);
+    let (d, d_low) = f64::sum(a, c.0);
+    let t = k.0 / d;
+    let t_low = t / k.0 * ((-t).fma(d, k.0) + (k.1 - t * (d_low + c.1)));
+    // a / (a + c) - 31/64 = 33/64 - c / k t
+    let slope = -1.5 / scale.by;
+    let w = t.fma(slope, 33.0 / 64.0);
+    let w_low = t_low.fma(slope, t.fma(slope, 33.0 / 64.0 - w));
+    let rest = poly_halves(w, &RATIO[1..]);
+    let p = w.fma(rest, RATIO[0]);
+    let p_low = w_low.fma(rest, w.fma(rest, RATIO[0] - p));
+    let (y, low) = times(t, (p, p_low));
+    (y, t_low.fma(p, low))
 }
 
-/// `(erf(x), erfc(|x|))`; the first is only right below [`START`], the second from there on.
+/// `(y + low) e^(-a^2 by)`
 #[inline(always)]
-fn parts(x: f64) -> (f64, f64) {
+fn under_bell(a: f64, scale: &Scale, (y, low): (f64, f64)) -> f64 {
+    let (q, n) = bell(a, scale.by);
+    (y + y.fma(q, low.fma(q, low))).scale(n)
+}
+
+/// `erfc |x|`
+#[inline(always)]
+fn complement(x: f64) -> f64 {
     let a = x.abs();
-    let a = if a > 28.0 { 28.0 } else { a };
-    let small = x * FRAC_2_SQRT_PI * poly(x * x, &ERF);
-    (small, bell(a, 1.0) * scale(a))
+    let a = if a > 27.5 { 27.5 } else { a };
+    under_bell(a, &ERROR, ratio(a, &ERROR))
 }
 
-/// `erf x`
+/// `erf x` up to 1.
+#[inline(always)]
+fn small(x: f64) -> f64 {
+    x.fma(poly_halves(x * x, &ERF), x)
+}
+
+/// `erf x`: from 1 on, `1 - erfc x`.
 #[inline(always)]
 pub(super) fn erf(x: f64) -> f64 {
-    let (erf, erfc) = parts(x);
-    if x.abs() >= START {
-        (1.0 - erfc).copysign(x)
-    } else {
-        erf
-    }
+    let far = (1.0 - complement(x)).copysign(x);
+    if x.abs() < 1.0 { small(x) } else { far }
 }
 
-/// `erfc x = 1 - erf x`
+/// `erfc x = 1 - erf x`, `2 - erfc(-x)` for negative `x`.
 #[inline(always)]
 pub(super) fn erfc(x: f64) -> f64 {
-    let (erf, erfc) = parts(x);
-    if x >= START {
-        erfc
-    } else if x <= -START {
-        2.0 - erfc
-    } else {
-        1.0 - erf
+    let tail = complement(x);
+    let far = if x < 0.0 { 2.0 - tail } else { tail };
+    if x.abs() < 0.5 { 1.0 - small(x) } else { far }
+}
+
+/// `a = |x|`, but so much that `a Phi(-a)` rounds to 0 if that is less.
+#[inline(always)]
+fn bounded(x: f64) -> f64 {
+    let a = x.abs();
+    if a > 38.9 { 38.9 } else { a }
+}
+
+/// `x Phi(x) = max(x, 0) - a Phi(-a)` for `a = |x|`.
+#[inline(always)]
+pub(super) fn gelu(x: f64) -> f64 {
+    let a = bounded(x);
+    let below = under_bell(a, &NORMAL, times(a, ratio(a, &NORMAL)));
+    rectified(x) - below
+}
+
+/// The derivative of [`gelu`]: `Phi(x) + x phi(x)`, which is
+/// `Phi(-a) - a phi(a) = e^(-a^2 / 2) (R(a) - a phi(0))` for negative `x = -a`, and 1 less that for
+/// positive `x = a`.
+#[inline(always)]
+pub(super) fn gelu_slope(x: f64) -> f64 {
+    let a = bounded(x);
+    let (y, low) = ratio(a, &NORMAL);
+    let (x_density, rest) = times(a, DENSITY);
+    let (s, r) = f64::sum(y, -x_density);
+    let below = under_bell(a, &NORMAL, (s, r + (low - rest)));
+    if x < 0.0 { below } else { 1.0 - below }
+}
+
+/// `max(x, 0)`, but of negative `x` the product with 0: NaN for minus infinity.
+#[inline(always)]
+fn rectified<T: Real>(x: T) -> T {
+    if x < T::ZERO { x * T::ZERO } else { x }
+}
+
+/// `R(a) (a + 3)` in powers of `a / (a + 3) - 13/32`, for `a` up to 14.5: with an error of 2^-26.
+const RATIO_F32: [f32; 11] = [
+    0.832_967_04,
+    -1.200_512_3,
+    1.015_842_1,
+    -0.297_135_2,
+    -0.259_899_32,
+    0.165_187,
+    0.133_472_96,
+    -0.069_498_16,
+    -0.099_096_514,
+    0.015_103_443,
+    0.059_417_758,
+];
+
+/// What [`gelu_f32`] and its derivative have in common, for `a = |x|` or a bound from which on
+/// `a Phi(-a)` rounds to 0.
+struct Tail {
+    a: f32,
+    /// `a + 3`
+    d: f32,
+    /// `a / d`
+    u: f32,
+    /// `R(a) d`, in two parts.
+    p: (f32, f32),
+    /// `e^(-a^2 / 2) = 2^-UP power (1 + q)`, where `power` is a normal number.
+    q: f32,
+    power: f32,
+}
+
+impl Tail {
+    /// Powers of two that keep [`Tail::power`] normal.
+    const UP: f32 = 64.0;
+    /// `2^-UP`
+    const DOWN: f32 = 5.421_011e-20;
+
+    #[inline(always)]
+    fn new(x: f32) -> Tail {
+        // By the bits, which costs no arithmetic; a NaN becomes the bound.
+        let a = f32::from_bits((x.to_bits() & !(1 << 31)).min(14.5f32.to_bits()));
+        let d = a + 3.0;
+        let u = a / d;
+        let (q, n) = bell(a, 0.5);
+        let w = u - 13.0 / 32.0;
+        let rest = poly(w, &RATIO_F32[1..]);
+        let p = w.fma(rest, RATIO_F32[0]);
+        Tail {
+            a,
+            d,
+            u,
+            p: (p, w.fma(rest, RATIO_F32[0] - p)),
+            q,
+            power: f32::power(n + Tail::UP),
+        }
     }
 }
 
-/// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
-///
-/// The left tail is `erfc(a) / 2` for `a = -x / sqrt(2)`, whose rounding does not matter: `e^(-a^2)`
-/// is computed from `x` itself.
+/// [`gelu`] for `f32`.
 #[inline(always)]
-pub(super) fn normal(x: f64) -> (f64, f64) {
-    let y = x.abs();
-    let y = if y > 39.0 { 39.0 } else { y };
-    let a = y * FRAC_1_SQRT_2;
-    let bell = bell(y, 2.0);
-    let tail = 0.5 * bell * scale(a);
-    let centre = 0.5 + 0.5 * (x * FRAC_1_SQRT_2 * FRAC_2_SQRT_PI * poly(x * x * 0.5, &ERF));
-    let cdf = if a < START {
-        centre
-    } else if x > 0.0 {
-        1.0 - tail
-    } else {
-        tail
-    };
-    (
-        if x.is_nan() { x } else { cdf },
-        0.398_942_280_401_432_7 * bell,
-    )
+pub(super) fn gelu_f32(x: f32) -> f32 {
+    let t = Tail::new(x);
+    let (y, low) = times(t.u, t.p);
+    // What the quotient lost. The polynomial takes about half of it back, as it falls with u.
+    let low = (-t.u).fma(t.d, t.a).fma((t.p.0 - y) * (0.5 / 3.0), low);
+    let below = (y + y.fma(t.q, low)) * t.power;
+    below.fma(-Tail::DOWN, rectified(x))
+}
+
+/// [`gelu_slope`] for `f32`: `R(a) = p / d = p (1 - u) / 3`.
+#[inline(always)]
+pub(super) fn gelu_slope_f32(x: f32) -> f32 {
+    let t = Tail::new(x);
+    let ratio = t.p.0 * (1.0 / 3.0) * (1.0 - t.u);
+    let y = t.a.fma(-DENSITY.0 as f32, ratio);
+    let below = y.fma(t.q, y) * (t.power * Tail::DOWN);
+    let result = if x < 0.0 { below } else { 1.0 - below };
+    if x.is_nan() { x } else { result }
 }
 
 /// `Phi(-a) e^(a^2 / 2) / t` in powers of `t - 1/2`, where `t = 1 / (1 + 0.35 a)`, fitted for `a` from
@@ -152,7 +279,7 @@ fn tail<T: Real>(a: T) -> T {
     let t = T::ONE / (T::ONE + T::of(0.35) * a);
     let w = t - T::of(0.5);
     let of = |c: f32| T::of(f64::from(c));
-    t * TAIL.iter().rev().fold(T::ZERO, |sum, &c| sum * w + of(c))
+    t * TAIL.iter().rev().fold(T::ZERO, |sum, &c| sum.fma(w, of(c)))
 }
 
 /// `e^(-a^2 by)` for `by` of 1 or 1/2, as [`bell`].
@@ -163,31 +290,19 @@ fn bell_f32(a: f32, by: f32) -> f32 {
     exp_sum(-by * (high * high), -by * low)
 }
 
-/// `(Phi(x), phi(x))`: the distribution and the density of the standard normal.
-#[inline(always)]
-pub(super) fn normal_f32(x: f32) -> (f32, f32) {
-    let a = x.abs();
-    let a = if a > 15.0 { 15.0 } else { a };
-    let tail = bell_f32(a, 0.5) * tail(a);
-    let cdf = if x > 0.0 { 1.0 - tail } else { tail };
-    (cdf, 0.398_942_3 * exp(x * x * -0.5))
-}
-
-/// `erf x` up to 0.9: the power series.
+/// `erf x` up to 0.9, with as many coefficients as count.
 #[inline(always)]
 fn small_f32(x: f32) -> f32 {
-    const TERMS: [f32; 9] = {
-        let mut c = [0.0; 9];
+    const COEFFICIENTS: [f32; 10] = {
+        let mut c = [0.0; 10];
         let mut k = 0;
-        while k < 9 {
-            c[k] = (ERF[k + 1] * FRAC_2_SQRT_PI) as f32;
+        while k < 10 {
+            c[k] = ERF[k] as f32;
             k += 1;
         }
         c
     };
-    let z = x * x;
-    // 2 / sqrt(pi) = 1 + 0.128...: the product with 1 is exact.
-    x + x * ((FRAC_2_SQRT_PI - 1.0) as f32 + z * poly(z, &TERMS))
+    x.fma(poly(x * x, &COEFFICIENTS), x)
 }
 
 /// `(a, e^(-a^2))` for `a = |x|`, but 10.5 beyond that.
@@ -222,46 +337,4 @@ pub(super) fn erfc_f32(x: f32) -> f32 {
     } else {
         1.0 - small_f32(x)
     }
-}
-
-/// `erfinv(x) / x` as a function of `w = -ln(1 - x^2)`, which is smooth: in powers of `w - 5/2` up to
-/// 5, and of `sqrt(w) - 3` from there on (to 16.8), with errors of 1e-8.
-const INVERSE: [[f32; 10]; 2] = [
-    [
-        1.501_409_4,
-        0.246_640_28,
-        -0.004_177_393,
-        -0.001_252_726_4,
-        2.183_493_9e-4,
-        -4.972_42e-6,
-        -3.463_985_2e-6,
-        4.681_313_6e-7,
-        2.333_596_8e-8,
-        -8.931_926e-9,
-    ],
-    [
-        2.832_976_8,
-        1.001_674_9,
-        0.009_444_992,
-        -0.007_636_49,
-        0.005_689_216_3,
-        -0.003_600_900_3,
-        0.001_479_703_9,
-        -5.045_885_3e-5,
-        -3.055_250_6e-4,
-        1.115_385_8e-4,
-    ],
-];
-
-/// The inverse of [`erf_f32`]; NaN beyond 1. The form is that of Giles (GPU Computing Gems, 2012).
-#[inline(always)]
-pub(super) fn erfinv_f32(x: f32) -> f32 {
-    let w = -ln((1.0 - x) * (1.0 + x));
-    let near = w < 5.0;
-    let at = if near { w - 2.5 } else { w.sqrt() - 3.0 };
-    let c = |k: usize| {
-        if near { INVERSE[0][k] } else { INVERSE[1][k] }
-    };
-    let y = x * (0..10).rev().fold(0.0, |sum, k| sum * at + c(k));
-    if x.abs() == 1.0 { x * f32::INFINITY } else { y }
 }

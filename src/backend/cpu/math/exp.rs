@@ -142,3 +142,12 @@ pub(super) fn sigmoid<T: Exp>(x: T) -> T {
     let top = if x < T::ZERO { e } else { T::ONE };
     top / (T::ONE + e)
 }
+
+/// `(q, n)` with `e^(x + y) = 2^n (1 + q)`, for an `x` that [`Exp::EXP_RANGE`] holds and a `y` of
+/// less than a unit in its last place.
+#[inline(always)]
+pub(super) fn expm1_sum_parts<T: Exp>(x: T, y: T) -> (T, T) {
+    let n = (x * T::of(std::f64::consts::LOG2_E)).whole();
+    let r = (-n).fma(T::LN2_HI, x) + (-n).fma(T::LN2_LO, y);
+    ((r * r).fma(poly(r, T::EXP), r), n)
+}

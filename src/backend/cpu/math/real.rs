@@ -147,3 +147,38 @@ real!(
     0.693_147_180_560_117_7,
     -1.723_944_452_561_483_5e-13
 );
+
+/// [`poly`] of every second coefficient from number `first` on.
+#[inline(always)]
+fn poly_alternate<T: Real>(x: T, c: &[T], first: usize) -> T {
+    let mut k = first + (c.len() - 1 - first) / 2 * 2;
+    let mut sum = c[k];
+    while k > first {
+        k -= 2;
+        sum = sum.fma(x, c[k]);
+    }
+    sum
+}
+
+/// As [`poly`], its even and odd powers apart: half as long a chain of operations that wait for each
+/// other, for polynomials of high degree.
+#[inline(always)]
+pub(super) fn poly_halves<T: Real>(x: T, c: &[T]) -> T {
+    let z = x * x;
+    poly_alternate(z, c, 1).fma(x, poly_alternate(z, c, 0))
+}
+
+/// [`poly_halves`] in two parts.
+#[inline(always)]
+pub(super) fn poly_parts<T: Real>(x: T, c: &[T]) -> (T, T) {
+    let rest = poly_halves(x, &c[1..]);
+    let p = x.fma(rest, c[0]);
+    (p, x.fma(rest, c[0] - p))
+}
+
+/// `x (p + r)` in two parts.
+#[inline(always)]
+pub(super) fn times<T: Real>(x: T, (p, r): (T, T)) -> (T, T) {
+    let y = x * p;
+    (y, x.fma(r, x.fma(p, -y)))
+}

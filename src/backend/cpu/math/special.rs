@@ -1,30 +1,8 @@
-//! Special functions in `f64`, by methods that need no long tables.
+//! Derivatives of any order, in `f64`, by recurrences and series.
 
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
-
-/// Horner's rule, highest coefficient first.
-#[inline(always)]
-fn poly(x: f64, c: &[f64]) -> f64 {
-    c.iter().fold(0.0, |acc, &c| acc * x + c)
-}
-
-/// `sin(pi x)`, exactly 0 at the integers.
-pub(super) fn sinpi(x: f64) -> f64 {
-    // Both subtractions are exact: sin(pi x) = +-sin(pi f), |f| <= 1/2, minus for odd integers.
-    let n = x.round_ties_even();
-    let s = (PI * (x - n)).sin();
-    if (n * 0.5).fract() == 0.0 { s } else { -s }
-}
-
-/// `sin(pi x) / (pi x)`, 1 at 0.
-pub(super) fn sinc(x: f64) -> f64 {
-    // Below, pi x might be denormal and lose digits; the quotient has long rounded to 1.
-    if x.abs() < 1e-9 {
-        1.0
-    } else {
-        sinpi(x) / (PI * x)
-    }
-}
+use super::Float;
+use super::gamma::sinc;
+use std::f64::consts::PI;
 
 /// Derivative number `n` of [`sinc`]: `pi^n f_n(pi x)` for the derivatives `f_n` of `sin(z) / z`.
 ///
@@ -60,104 +38,15 @@ pub(super) fn sinc_derivative(n: f64, x: f64) -> f64 {
     scale * sum
 }
 
-/// Inverse error function: `erfinv(y) = ppf((1 + y) / 2) / sqrt(2)` with the percentage points of
-/// the normal distribution by Wichura's algorithm AS 241 (PPND16; Applied Statistics 37, 1988,
-/// 477-484), good to 1e-16.
-pub(super) fn erfinv(y: f64) -> f64 {
-    if y.is_nan() || y.abs() > 1.0 {
-        return f64::NAN;
-    }
-    if y.abs() == 1.0 {
-        return y * f64::INFINITY;
-    }
-    let q = 0.5 * y;
-    if q.abs() <= 0.425 {
-        let r = 0.180625 - q * q;
-        return FRAC_1_SQRT_2 * q * (poly(r, &CENTRE_P) / poly(r, &CENTRE_Q));
-    }
-    let r = (-(0.5 * (1.0 - y.abs())).ln()).sqrt();
-    let z = if r <= 5.0 {
-        poly(r - 1.6, &MIDDLE_P) / poly(r - 1.6, &MIDDLE_Q)
-    } else {
-        poly(r - 5.0, &TAIL_P) / poly(r - 5.0, &TAIL_Q)
-    };
-    (FRAC_1_SQRT_2 * z).copysign(y)
-}
-
-/// The positive zero of digamma as a sum of two doubles.
-const DIGAMMA_ROOT: (f64, f64) = (1.4616321449683622, 9.549995429965697e-17);
-
-/// Taylor coefficients of digamma at its positive zero, highest order first:
-/// `(-1)^(k+1) zeta(k + 1, root)` for k = 18 down to 1.
-const DIGAMMA_TAYLOR: [f64; 18] = [
-    -0.0007380709389960052,
-    0.0010788252019162967,
-    -0.0015769367714301972,
-    0.002305126326734928,
-    -0.003369801655439328,
-    0.004926781395729853,
-    -0.007204534386356869,
-    0.010538791616612175,
-    -0.01542476590494896,
-    0.022597648232218104,
-    -0.03316112647484736,
-    0.04880428816414311,
-    -0.07219956125645471,
-    0.10782405069126237,
-    -0.16394270544240652,
-    0.258499760955651,
-    -0.4427631689835921,
-    0.9676722454476212,
-];
-
-/// `B(2k) / (2k)` for k = 1 to 8, highest first.
-const DIGAMMA_ASYMPTOTIC: [f64; 8] = [
-    -0.4432598039215686,
-    0.08333333333333333,
-    -0.021092796092796094,
-    0.007575757575757576,
-    -0.004166666666666667,
-    0.003968253968253968,
-    -0.008333333333333333,
-    0.08333333333333333,
-];
-
-/// Digamma: by its Taylor series near the positive zero, elsewhere by recurrence up to 10 and the
-/// asymptotic series `ln x - 1/(2x) - sum B(2k) / (2k x^2k)` (Abramowitz and Stegun 6.3.18), and
-/// by reflection for negative arguments. PyTorch's convention at the poles: infinite at 0, with
-/// the sign of `-x`, and NaN at the negative integers.
-pub(super) fn digamma(x: f64) -> f64 {
-    if x == 0.0 {
-        return f64::INFINITY.copysign(-x);
-    }
-    if x < 0.0 {
-        if x == x.floor() {
-            return f64::NAN; // also -inf
-        }
-        // psi(x) = psi(1 - x) - pi / tan(pi x), with pi x reduced first, which is exact.
-        return digamma(1.0 - x) - PI / (PI * (x - x.round())).tan();
-    }
-    let d = (x - DIGAMMA_ROOT.0) - DIGAMMA_ROOT.1;
-    if d.abs() < 0.15 {
-        return d * poly(d, &DIGAMMA_TAYLOR);
-    }
-    let (mut x, mut shift) = (x, 0.0);
-    while x < 10.0 {
-        shift += 1.0 / x;
-        x += 1.0;
-    }
-    if x.is_infinite() {
-        return x;
-    }
-    let r = 1.0 / (x * x);
-    x.ln() - 0.5 / x - r * poly(r, &DIGAMMA_ASYMPTOTIC) - shift
-}
-
 /// Derivative of order `n` of digamma, `(-1)^(n+1) n! zeta(n + 1, x)`. At the poles of even order
 /// in `x` (0 and the negative integers) the value is infinite with the sign of that formula.
 pub(super) fn polygamma(n: u32, x: f64) -> f64 {
     if n == 0 {
-        return digamma(x);
+        return if x < 0.0 {
+            x.digamma_reflected()
+        } else {
+            x.digamma()
+        };
     }
     let factorial: f64 = (2..=n.min(171)).map(f64::from).product();
     let z = factorial * zeta(n + 1, x);
@@ -246,64 +135,3 @@ fn zeta_positive(s: u32, q: f64) -> f64 {
     }
     sum + base * tail
 }
-
-const CENTRE_P: [f64; 8] = [
-    2509.0809287301227,
-    33430.57558358813,
-    67265.7709270087,
-    45921.95393154987,
-    13731.69376550946,
-    1971.5909503065513,
-    133.14166789178438,
-    3.3871328727963665,
-];
-const CENTRE_Q: [f64; 8] = [
-    5226.495278852854,
-    28729.085735721943,
-    39307.89580009271,
-    21213.794301586597,
-    5394.196021424751,
-    687.1870074920579,
-    42.31333070160091,
-    1.0,
-];
-const MIDDLE_P: [f64; 8] = [
-    0.0007745450142783414,
-    0.022723844989269184,
-    0.2417807251774506,
-    1.2704582524523684,
-    3.6478483247632045,
-    5.769497221460691,
-    4.630337846156546,
-    1.4234371107496835,
-];
-const MIDDLE_Q: [f64; 8] = [
-    1.0507500716444169e-09,
-    0.0005475938084995345,
-    0.015198666563616457,
-    0.14810397642748008,
-    0.6897673349851,
-    1.6763848301838038,
-    2.053191626637759,
-    1.0,
-];
-const TAIL_P: [f64; 8] = [
-    2.0103343992922881e-07,
-    2.7115555687434876e-05,
-    0.0012426609473880784,
-    0.026532189526576124,
-    0.29656057182850487,
-    1.7848265399172913,
-    5.463784911164114,
-    6.657904643501103,
-];
-const TAIL_Q: [f64; 8] = [
-    2.0442631033899397e-15,
-    1.421511758316446e-07,
-    1.8463183175100548e-05,
-    0.0007868691311456133,
-    0.014875361290850615,
-    0.1369298809227358,
-    0.599832206555888,
-    1.0,
-];
