@@ -44,6 +44,8 @@ FUNCTIONS = [
     ("digamma", mpmath.digamma, 0, 1e30),
     ("digamma, x < 0", mpmath.digamma, -50, 0),
     ("sigmoid", lambda x: 1 / (1 + mpmath.exp(-x)), -700, 700),
+    ("silu", lambda x: x / (1 + mpmath.exp(-x)), -700, 700),
+    ("logsigmoid", lambda x: -mpmath.log1p(mpmath.exp(-x)), -700, 700),
     ("gelu", lambda x: x * mpmath.erfc(-x / sqrt2) / 2, -36, 36),
 ]
 # Zeros that points are drawn closer and closer to.
@@ -57,6 +59,8 @@ BOUNDS = {
     ("float32", "cosh"): (-89, 89),
     ("float32", "erfc"): (-6, 10),
     ("float32", "sigmoid"): (-87, 87),
+    ("float32", "silu"): (-87, 87),
+    ("float32", "logsigmoid"): (-87, 87),
     ("float32", "gelu"): (-13, 13),
 }
 
@@ -89,8 +93,9 @@ def worst(name: str, reference, dtype, low: float, high: float, count: int):
     digits, least = (24, -149) if dtype == rg.float32 else (53, -1074)
     largest = LARGEST[str(dtype).split(".")[1]]
     x = rg.tensor(points(name, low, high, largest, count), dtype=dtype)
-    module = rg.nn.functional if name == "gelu" else rg
-    y = getattr(module, name.split(",")[0])(x)
+    function = name.split(",")[0]
+    module = rg if hasattr(rg, function) else rg.nn.functional
+    y = getattr(module, function)(x)
     found = (0.0, 0.0)
     for a, b in zip(x.tolist(), y.tolist(), strict=True):
         exact = reference(mpmath.mpf(a))

@@ -11,9 +11,32 @@ import rustgrad as rg
 
 F = rg.nn.functional
 
+
+def exponential(x):
+    squashed = x.sigmoid() + F.silu(x) + F.softplus(x) + F.logsigmoid(x)
+    return squashed + x.exp() + x.exp2() + x.expm1() + rg.logaddexp(x, x * x) + x.abs() ** x[0]
+
+
+def logarithm(x):
+    return x.log() + x.log2() + x.log10() + x.log1p() + x.sigmoid().logit()
+
+
+def trigonometric(x):
+    y = x / 10
+    return x.sin() + x.cos() + x.tan() + y.asin() + y.acos() + x.atan() + rg.atan2(x, x[0])
+
+
+def hyperbolic(x):
+    return x.sinh() + x.cosh() + x.tanh() + x.asinh() + (x.abs() + 1.1).acosh() + (x / 10).atanh()
+
+
 PROGRAMS = {
     "pointwise": lambda x: (x * x + 0.5).tanh() * x.exp(),
     "transcendental": lambda x: x.sin() + x.abs().log1p() + x.erf() + F.gelu(x),
+    "exponential": lambda x: exponential(x[:40]) + exponential(x[:40].double()),
+    "logarithm": lambda x: logarithm(x[:40].abs()) + logarithm(x[:40].abs().double()),
+    "trigonometric": lambda x: trigonometric(x[:40]) + trigonometric(x[:40].double()),
+    "hyperbolic": lambda x: hyperbolic(x[:40]) + hyperbolic(x[:40].double()),
     "broadcast": lambda x: x + x[0] * x[:, :1],
     "transposed": lambda x: x.t()[:300] + x[:300, :700],
     "copy": lambda x: x.t().contiguous(),

@@ -1,7 +1,7 @@
 //! Loops compiled once per instruction set, chosen at run time.
 //!
-//! Rust neither fuses multiplications with additions nor reorders sums by itself, so that the
-//! versions of one loop give the same bits.
+//! Rust neither fuses multiplications with additions by itself nor reorders sums, so that the versions
+//! of one loop give the same bits.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -12,6 +12,8 @@ mod gamma;
 mod hyperbolic;
 mod inverse;
 mod log;
+mod logaddexp;
+mod pow;
 mod real;
 #[cfg(test)]
 mod reference;
@@ -185,6 +187,14 @@ pub trait Float:
     fn gelu(self) -> Self;
     /// The derivative of [`Float::gelu`].
     fn gelu_slope(self) -> Self;
+    /// `ln(1 + e^x)`, without overflow.
+    fn softplus(self) -> Self;
+    /// `x tanh(softplus(x))`
+    fn mish(self) -> Self;
+    /// `ln(e^x + e^y)`, without overflow.
+    fn logaddexp(self, y: Self) -> Self;
+    /// `log2(2^x + 2^y)`, without overflow.
+    fn logaddexp2(self, y: Self) -> Self;
     /// `sin(pi x) / (pi x)`, 1 at 0.
     fn sinc(self) -> Self;
     /// Derivative number `n` (a whole number) of `sinc`.
@@ -197,19 +207,15 @@ pub trait Float:
     /// `ln(p / (1 - p))`.
     #[inline(always)]
     fn logit(self) -> Self {
-        let q = Self::ONE - self;
         // Near 1/2 the quotient is near 1, where its rounding error would swamp the logarithm;
-        // there p - q is exact.
+        // there it is 2 atanh(2 p - 1), whose difference is exact.
         if self > Self::of(0.25) && self < Self::of(0.75) {
-            ((self - q) / q).log1p()
+            let centred = self - Self::of(0.5);
+            let half = (centred + centred).atanh();
+            half + half
         } else {
-            (self / q).ln()
+            (self / (Self::ONE - self)).ln()
         }
-    }
-    /// `ln(1 + e^x)`, without overflow.
-    #[inline(always)]
-    fn softplus(self) -> Self {
-        self.maximum(Self::ZERO) + self.abs().neg().exp().log1p()
     }
     /// `s = sigmoid(2 u)` and `2 u'` for `u = sqrt(2 / pi) (x + 0.044715 x^3)`: what multiplies `x`
     /// in the tanh form of gelu, and the inner derivative.
@@ -221,35 +227,6 @@ pub trait Float:
         let x2 = self * self;
         let s = (c * self * (Self::ONE + k * x2)).sigmoid();
         (s, c * (Self::ONE + Self::of(3.0) * k * x2))
-    }
-    /// `x tanh(softplus(x))`.
-    #[inline(always)]
-    fn mish(self) -> Self {
-        // With e = e^x: tanh(ln(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1) = n / (n + 2) with
-        // n = e (e + 2). From x = 20 on the quotient rounds to 1, before e^2 can overflow.
-        if self > Self::of(20.0) {
-            return self;
-        }
-        let e = self.exp();
-        let n = e * (e + Self::of(2.0));
-        self * (n / (n + Self::of(2.0)))
-    }
-    /// `ln(e^x + e^y)`, without overflow.
-    #[inline(always)]
-    fn logaddexp(self, y: Self) -> Self {
-        if self == y && self.is_infinite() {
-            return self; // inf - inf would be NaN
-        }
-        self.maximum(y) + (self - y).abs().neg().exp().log1p()
-    }
-    /// `log2(2^x + 2^y)`, without overflow.
-    #[inline(always)]
-    fn logaddexp2(self, y: Self) -> Self {
-        if self == y && self.is_infinite() {
-            return self;
-        }
-        let log2_e = Self::of(std::f64::consts::LOG2_E);
-        self.maximum(y) + (self - y).abs().neg().exp2().log1p() * log2_e
     }
 }
 
@@ -294,7 +271,7 @@ macro_rules! via_f64 {
 }
 
 macro_rules! float {
-    ($t:ty, $pow:path, {$($own:tt)*}) => {
+    ($t:ty, {$($own:tt)*}) => {
         impl Compute for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -324,7 +301,7 @@ macro_rules! float {
             }
             #[inline(always)]
             fn pow(self, y: Self) -> Self {
-                $pow(self, y)
+                pow::pow(self, y)
             }
             #[inline(always)]
             fn div_floor(self, y: Self) -> Self {
@@ -403,7 +380,8 @@ macro_rules! float {
                 }
             }
             unary!(
-                exp=exp::exp, exp2=exp::exp2, expm1=exp::expm1, sigmoid=exp::sigmoid,
+                exp=exp::exp, exp2=exp::exp2, expm1=exp::expm1, sigmoid=exp::sigmoid, mish=exp::mish,
+                softplus=logaddexp::softplus,
                 ln=log::ln, log2=log::log2, log10=log::log10, log1p=log::log1p,
                 sin=trigonometric::sin, cos=trigonometric::cos, tan=trigonometric::tan,
                 asin=inverse::asin, acos=inverse::acos, atan=inverse::atan,
@@ -414,7 +392,10 @@ macro_rules! float {
                 sqrt=<$t>::sqrt, floor=<$t>::floor, ceil=<$t>::ceil,
                 round=<$t>::round_ties_even, trunc=<$t>::trunc,
             );
-            binary!(atan2=inverse::atan2, copysign=<$t>::copysign,);
+            binary!(
+                logaddexp=logaddexp::logaddexp, logaddexp2=logaddexp::logaddexp2,
+                atan2=inverse::atan2, copysign=<$t>::copysign,
+            );
             via_f64!($t:
                 sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, sinc=gamma::sinc,
             );
@@ -422,7 +403,7 @@ macro_rules! float {
     };
 }
 
-float!(f32, log::pow, {
+float!(f32, {
     unary!(
         erf = erf::erf_f32,
         erfc = erf::erfc_f32,
@@ -431,7 +412,7 @@ float!(f32, log::pow, {
     );
     binary!(hypot = hypot_f32, nextafter = libm::nextafterf,);
 });
-float!(f64, libm::pow, {
+float!(f64, {
     unary!(
         erf = erf::erf,
         erfc = erf::erfc,

@@ -1,7 +1,7 @@
 //! Hyperbolic functions and their inverses.
 
-use super::exp::{Exp, exp, exp_parts};
-use super::log::{Log, ln_sum};
+use super::exp::{Exp, expm1_scaled};
+use super::log::{Log, log1p_sum};
 use super::real::{Real, poly};
 
 /// Coefficients of the hyperbolic functions.
@@ -10,8 +10,10 @@ pub(super) trait Hyperbolic: Exp + Log {
     const SINH: &'static [Self];
     /// `(tanh(x) - x) / x^3` in powers of `x^2`, for `|x| <= 0.55`.
     const TANH: &'static [Self];
-    /// From here on, `x^2 + 1` is `x^2`.
+    /// Here `x + 1` is `x`, and `x^2` still finite.
     const LARGE: Self;
+    /// From here on, `e^x / 2` is infinite.
+    const MOST: Self;
 }
 
 impl Hyperbolic for f32 {
@@ -23,7 +25,8 @@ impl Hyperbolic for f32 {
         0.021_309_389,
         -0.006_610_227_7,
     ];
-    const LARGE: f32 = 1e6;
+    const LARGE: f32 = 1e10;
+    const MOST: f32 = 89.5;
 }
 
 impl Hyperbolic for f64 {
@@ -49,64 +52,72 @@ impl Hyperbolic for f64 {
         8.511_313_685_577_671e-5,
         -2.060_276_537_636_634e-5,
     ];
-    const LARGE: f64 = 1e15;
+    const LARGE: f64 = 1e20;
+    const MOST: f64 = 710.5;
 }
 
 /// `x + x^3 p(x^2)`.
 #[inline(always)]
 fn odd<T: Real>(x: T, c: &[T]) -> T {
     let z = x * x;
-    x + x * z * poly(z, c)
+    (x * z).fma(poly(z, c), x)
 }
 
-/// `(e^x / 2, e^-x / 2)` for `x >= 0`; the first may be finite when `e^x` is not.
+/// `(e^x / 4, e^-x / 4)` for `x >= 0`; the first is finite for all `x`, and greater than a quarter
+/// of the greatest number where `e^x / 2` is not finite.
 #[inline(always)]
-fn halves<T: Exp>(x: T) -> (T, T) {
-    let (y, n) = exp_parts(x);
-    (y.scale(n - T::ONE), (T::ONE / y).scale(-n - T::ONE))
+fn quarters<T: Hyperbolic>(x: T) -> (T, T) {
+    let (q, p) = expm1_scaled(if x > T::MOST { T::MOST } else { x }, T::of(-2.0));
+    let up = p.fma(q, p);
+    (up, T::of(0.0625) / up)
 }
 
 /// `e^x / 2 - e^-x / 2`; up to 1, its series.
 #[inline(always)]
 pub(super) fn sinh<T: Hyperbolic>(x: T) -> T {
     let a = x.abs();
-    let (up, down) = halves(a);
-    let y = (up - down).copysign(x);
+    let (up, down) = quarters(a);
+    let y = up - down;
     let near = odd(x, T::SINH);
-    let y = if a < T::ONE { near } else { y };
+    let y = if a < T::ONE {
+        near
+    } else {
+        (y + y).copysign(x)
+    };
     if a < T::TINY { x } else { y }
 }
 
 /// `e^x / 2 + e^-x / 2`.
 #[inline(always)]
 pub(super) fn cosh<T: Hyperbolic>(x: T) -> T {
-    let (up, down) = halves(x.abs());
-    up + down
+    let (up, down) = quarters(x.abs());
+    let y = up + down;
+    y + y
 }
 
 /// `1 - 2 / (e^2x + 1)`; up to 0.55, its series.
 #[inline(always)]
 pub(super) fn tanh<T: Hyperbolic>(x: T) -> T {
     let a = x.abs();
-    let two = T::of(2.0);
-    let y = (T::ONE - two / (exp(a + a) + T::ONE)).copysign(x);
+    // From there on, the result is 1.
+    let double = if a > T::of(20.0) { T::of(40.0) } else { a + a };
+    let (q, p) = expm1_scaled(double, T::ZERO);
+    let y = T::ONE - T::of(2.0) / p.fma(q, p + T::ONE);
     let near = odd(x, T::TANH);
-    let y = if a < T::of(0.55) { near } else { y };
+    let y = if a < T::of(0.55) { near } else { y.copysign(x) };
     if a < T::TINY { x } else { y }
 }
 
-/// `ln(x + sqrt(x^2 + 1)) = ln(1 + x + x^2 / (1 + sqrt(x^2 + 1)))`, and `ln(2 x)` for large `x`.
+/// `ln(1 + x + x^2 / (1 + sqrt(x^2 + 1)))`, and `ln(2 x)` for large `x`.
 #[inline(always)]
 pub(super) fn asinh<T: Hyperbolic>(x: T) -> T {
     let a = x.abs();
     let large = a > T::LARGE;
     let z = a * a;
     let w = z / (T::ONE + (z + T::ONE).sqrt());
-    let (u, c) = T::sum(T::ONE, a);
-    let (v, d) = T::sum_ordered(u, w);
-    let v = if large { a } else { v };
-    let c = if large { T::ZERO } else { c + d };
-    let y = ln_sum(v, c, T::truth(large)).copysign(x);
+    let (w, c) = T::sum_ordered(a, w);
+    let (w, c) = if large { (a, T::ZERO) } else { (w, c) };
+    let y = log1p_sum(w, c, T::truth(large)).copysign(x);
     let y = if a < T::INF { y } else { x };
     if a < T::TINY { x } else { y }
 }
@@ -117,11 +128,19 @@ pub(super) fn asinh<T: Hyperbolic>(x: T) -> T {
 pub(super) fn acosh<T: Hyperbolic>(x: T) -> T {
     let large = x > T::LARGE;
     let t = x - T::ONE;
-    let w = (t * (t + T::of(2.0))).sqrt();
-    let (v, d) = T::sum_ordered(x, w);
-    let v = if large { x } else { v };
-    let d = if large { T::ZERO } else { d };
-    let y = ln_sum(v, d, T::truth(large));
+    let double = t + t;
+    let square = t.fma(t, double);
+    let root = square.sqrt();
+    let (w, c) = T::sum_ordered(root, t);
+    // What the square and its root lost, over twice the root.
+    let lost = t.fma(t, double - square) + (-root).fma(root, square);
+    let c = if t > T::ZERO {
+        c + lost / (root + root)
+    } else {
+        T::ZERO
+    };
+    let (w, c) = if large { (x, T::ZERO) } else { (w, c) };
+    let y = log1p_sum(w, c, T::truth(large));
     let y = if x < T::INF { y } else { x };
     if x < T::ONE { T::NAN } else { y }
 }
@@ -134,11 +153,10 @@ pub(super) fn atanh<T: Hyperbolic>(x: T) -> T {
     let q = top / bottom;
     // What the quotient lacks: the remainder, less what the difference lost, over the divisor, whose
     // reciprocal is 1 + q / 2.
-    let (p, r) = T::product(q, bottom);
     let lost = (T::ONE - bottom) - a;
-    let d = (((top - p) - r) - q * lost) * (T::ONE + T::of(0.5) * q);
-    let (u, c) = T::sum(T::ONE, q);
-    let y = (T::of(0.5) * ln_sum(u, c + d, T::ZERO)).copysign(x);
+    let rest = (-q).fma(lost, (-q).fma(bottom, top));
+    let c = rest * T::of(0.5).fma(q, T::ONE);
+    let y = (T::of(0.5) * log1p_sum(q, c, T::ZERO)).copysign(x);
     let y = if a < T::ONE { y } else { T::NAN };
     let y = if a == T::ONE { x * T::INF } else { y };
     if a < T::TINY { x } else { y }

@@ -74,15 +74,14 @@ fn asin_parts<T: Inverse>(a: T) -> (bool, T, T) {
     let z = if far { half } else { a * a };
     let root = half.sqrt();
     // What the rounded root lacks: (half - root^2) / (2 root).
-    let (p, r) = T::product(root, root);
     let lost = if half > T::ZERO {
-        ((half - p) - r) / (root + root)
+        (-root).fma(root, half) / (root + root)
     } else {
         T::ZERO
     };
     let s = if far { root } else { a };
     let lost = if far { lost } else { T::ZERO };
-    (far, s, s * z * poly(z, T::ASIN) + lost)
+    (far, s, (s * z).fma(poly(z, T::ASIN), lost))
 }
 
 /// Inverse sine; NaN beyond 1.
@@ -93,7 +92,7 @@ pub(super) fn asin<T: Inverse>(x: T) -> T {
     // pi / 2 - 2 s, and what it lost.
     let (y, low) = T::sum_ordered(T::of(FRAC_PI_2), -(two * s));
     let y = if far {
-        y + (low + (T::PI_2_LO - two * p))
+        y + (-two).fma(p, low + T::PI_2_LO)
     } else {
         s + p
     };

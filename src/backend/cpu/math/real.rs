@@ -3,10 +3,14 @@
 //! NOTE [Branch-free functions]
 //! Most functions of this folder are plain arithmetic, selections and bit operations, so that loops
 //! of them become vector code: both sides of an `if` are computed before it. A multiplication is
-//! fused with an addition only where [`Real::fma`] says so, so that every instruction set gives the
-//! same bits; where the processor cannot fuse, the C library does it, slowly. Polynomials meet
-//! their function at the roots of a Chebyshev polynomial: of degree `d` on `[a, b]`, at the `d + 1`
-//! points `(a + b) / 2 + (b - a) / 2 cos((2 k + 1) pi / (2 d + 2))`, solved for in 40 to 60 digits.
+//! fused with an addition where [`Real::fma`] says so, and nowhere else, so that every instruction
+//! set gives the same bits; where the processor cannot fuse, the C library does it, slowly. What a
+//! product, a quotient or a root lost is one fused operation away: sums that cancel and factors that
+//! are used twice carry it along as a second number. Helpers are generic functions, loops and
+//! `#[inline(always)]`: one that the compiler leaves outside would have no vectors, and call the C
+//! library for each multiplication. Polynomials meet their function at the roots of a Chebyshev
+//! polynomial: of degree `d` on `[a, b]`, at the `d + 1` points
+//! `(a + b) / 2 + (b - a) / 2 cos((2 k + 1) pi / (2 d + 2))`, solved for in 40 to 60 digits.
 //! One text serves `f32` and `f64`, by constants of their own. `docs/accuracy.md` has what was
 //! measured.
 
@@ -17,6 +21,8 @@ use std::ops::Neg;
 pub(super) trait Real: Float + Neg<Output = Self> {
     /// 1.5 times the power of two whose unit in the last place is 1.
     const MAGIC: Self;
+    /// What an exponent's field is more than the exponent.
+    const BIAS: Self;
     /// `2^-(digits + 3)`: functions whose series starts with `x + O(x^2)` are `x` for less.
     const TINY: Self;
     /// Upper part of the natural logarithm of 2; times an exponent it is exact.
@@ -27,22 +33,39 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     const INF: Self;
     /// NaN.
     const NAN: Self;
-    /// `2^n`, for a whole number `n` that is the exponent of a normal number.
-    fn power(n: Self) -> Self;
-    /// `self * 2^n`, rounded once if `self` is near 1.
-    fn scale(self, n: Self) -> Self;
-    /// `(m, e)` with `self = m 2^e` and `m` between the roots of 1/2 and 2, for positive finite
-    /// numbers, normal or not.
+    /// The power of two whose exponent's field is in the low bits of a number: `2^n` for
+    /// `n +` [`Real::BIAS`] `+` [`Real::MAGIC`], if `n` is the exponent of a normal number.
+    fn power_of_bits(bits: Self) -> Self;
+    /// `(1 + q) 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`] and a `q` of at most 1/2 in
+    /// magnitude: rounded, too, to a denormal number or infinity.
+    fn scale_by_bits(q: Self, bits: Self) -> Self;
+    /// `(m, e)` with `self = m 2^e` and `m` between the roots of 1/2 and 2, for positive normal
+    /// numbers.
+    fn split_normal(self) -> (Self, Self);
+    /// The same for all positive finite numbers.
     fn split(self) -> (Self, Self);
     /// `self * y + z`, rounded once: one instruction where the processor fuses the two.
     fn fma(self, y: Self, z: Self) -> Self;
     /// The upper half of the digits; a product of two heads is exact.
     fn head(self) -> Self;
 
-    /// The nearest whole number, halves to even, up to half of [`Real::MAGIC`].
+    /// `(n, bits)` with the whole number `n` nearest to `self * y`, and `bits = n + k + MAGIC`, whose
+    /// low bits are those of `n + k`, up to a quarter of [`Real::MAGIC`].
     #[inline(always)]
-    fn whole(self) -> Self {
-        (self + Self::MAGIC) - Self::MAGIC
+    fn whole_product(self, y: Self, k: Self) -> (Self, Self) {
+        let bits = self.fma(y, Self::MAGIC + k);
+        (bits - (Self::MAGIC + k), bits)
+    }
+    /// `2^n`, for a whole number `n` that is the exponent of a normal number.
+    #[inline(always)]
+    fn power(n: Self) -> Self {
+        Self::power_of_bits(n + (Self::MAGIC + Self::BIAS))
+    }
+    /// `self * 2^n`, rounded once, for a `self` between 1/2 and 3/2.
+    #[inline(always)]
+    fn scale(self, n: Self) -> Self {
+        let twice = Self::BIAS + Self::BIAS;
+        Self::scale_by_bits(self - Self::ONE, n + (Self::MAGIC + twice))
     }
     /// `(s, r)` with `s = x + y` rounded and `s + r` exact, for `|x| >= |y|` or `x = 0`.
     #[inline(always)]
@@ -60,68 +83,108 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     /// `(p, r)` with `p = x * y` rounded and `p + r` exact but for underflow.
     #[inline(always)]
     fn product(x: Self, y: Self) -> (Self, Self) {
-        let (xh, yh) = (x.head(), y.head());
-        let (xl, yl) = (x - xh, y - yh);
         let p = x * y;
-        (p, xl * yl - (((p - xh * yh) - xl * yh) - xh * yl))
+        (p, x.fma(y, -p))
     }
 }
 
 /// Horner's rule, lowest coefficient first.
 #[inline(always)]
 pub(super) fn poly<T: Real>(x: T, c: &[T]) -> T {
-    let (last, rest) = c.split_last().expect("not empty");
-    rest.iter().rev().fold(*last, |acc, &c| acc.fma(x, c))
+    let mut k = c.len() - 1;
+    let mut y = c[k];
+    while k > 0 {
+        k -= 1;
+        y = y.fma(x, c[k]);
+    }
+    y
+}
+
+/// The same polynomial, given `x^2`, by Horner's rule for that: its terms wait for half as many others.
+#[inline(always)]
+pub(super) fn poly_by_pairs<T: Real>(x: T, square: T, c: &[T]) -> T {
+    let pair = |k: usize| {
+        if k + 1 < c.len() {
+            c[k + 1].fma(x, c[k])
+        } else {
+            c[k]
+        }
+    };
+    let mut k = (c.len() - 1) / 2 * 2;
+    let mut y = pair(k);
+    while k > 0 {
+        k -= 2;
+        y = y.fma(square, pair(k));
+    }
+    y
 }
 
 macro_rules! real {
     ($t:ident, $bits:ty, $mantissa:expr, $bias:expr, $half:expr, $magic:expr,
      $root:expr, $ln2_hi:expr, $ln2_lo:expr) => {
-        impl Real for $t {
-            const MAGIC: $t = $magic;
-            const TINY: $t = 0.0625 * $t::EPSILON;
-            const LN2_HI: $t = $ln2_hi;
-            const LN2_LO: $t = $ln2_lo;
-            const INF: $t = $t::INFINITY;
-            const NAN: $t = $t::NAN;
+        const _: () = {
+            /// `m`, and the exponent's field as the low bits of a number.
             #[inline(always)]
-            fn power(n: $t) -> $t {
-                // The sum's low bits are the exponent field.
-                $t::from_bits((n + ($magic + $bias)).to_bits() << $mantissa)
-            }
-            #[inline(always)]
-            fn scale(self, n: $t) -> $t {
-                // In two steps, as 2^n may be too large or too small for the type. The sum's low bits
-                // are those of the two exponent fields' sum.
-                let both = (n + ($magic + 2.0 * $bias)).to_bits();
-                let half = both >> 1;
-                let power = |field: $bits| $t::from_bits(field << $mantissa);
-                self * power(half) * power(both - half)
-            }
-            #[inline(always)]
-            fn split(self) -> ($t, $t) {
-                // Denormal numbers are made normal first.
-                let small = self < $t::MIN_POSITIVE;
-                let up = (1u64 << ($mantissa + 1)) as $t;
-                let x = if small { self * up } else { self };
-                let less = if small { ($mantissa + 1) as $t } else { 0.0 };
+            fn parts(x: $t) -> ($t, $t) {
                 // What the root of 1/2 lacks to 1, so that the exponent steps at that root.
                 const ROOT: $bits = $root;
                 let bits = x.to_bits().wrapping_add((1.0 as $t).to_bits() - ROOT);
                 let low = (1 << $mantissa) - 1;
-                let m = $t::from_bits((bits & low).wrapping_add(ROOT));
-                let e = $t::from_bits((bits >> $mantissa) | ($magic as $t).to_bits());
-                (m, (e - ($magic + $bias)) - less)
+                (
+                    $t::from_bits((bits & low).wrapping_add(ROOT)),
+                    $t::from_bits((bits >> $mantissa) | ($magic as $t).to_bits()),
+                )
             }
-            #[inline(always)]
-            fn fma(self, y: $t, z: $t) -> $t {
-                self.mul_add(y, z)
+            impl Real for $t {
+                const MAGIC: $t = $magic;
+                const BIAS: $t = $bias;
+                const TINY: $t = 0.0625 * $t::EPSILON;
+                const LN2_HI: $t = $ln2_hi;
+                const LN2_LO: $t = $ln2_lo;
+                const INF: $t = $t::INFINITY;
+                const NAN: $t = $t::NAN;
+                #[inline(always)]
+                fn power_of_bits(bits: $t) -> $t {
+                    $t::from_bits(bits.to_bits() << $mantissa)
+                }
+                #[inline(always)]
+                fn scale_by_bits(q: $t, bits: $t) -> $t {
+                    // In two steps, as 2^n may be too large or too small for the type: `bits` has the sum
+                    // of the fields of two exponents.
+                    let both = bits.to_bits();
+                    let half = both >> 1;
+                    let power = |field: $bits| $t::from_bits(field << $mantissa);
+                    let first = power(half);
+                    q.fma(first, first) * power(both - half)
+                }
+                #[inline(always)]
+                fn split_normal(self) -> ($t, $t) {
+                    let (m, e) = parts(self);
+                    (m, e - ($magic + $bias))
+                }
+                #[inline(always)]
+                fn split(self) -> ($t, $t) {
+                    // Denormal numbers are made normal first.
+                    const UP: i32 = $mantissa + 1;
+                    let small = self < $t::MIN_POSITIVE;
+                    let (m, e) = parts(if small {
+                        self * (1u64 << UP) as $t
+                    } else {
+                        self
+                    });
+                    let zero = $magic + $bias;
+                    (m, e - if small { zero + UP as $t } else { zero })
+                }
+                #[inline(always)]
+                fn fma(self, y: $t, z: $t) -> $t {
+                    self.mul_add(y, z)
+                }
+                #[inline(always)]
+                fn head(self) -> $t {
+                    $t::from_bits(self.to_bits() & !((1 << $half) - 1))
+                }
             }
-            #[inline(always)]
-            fn head(self) -> $t {
-                $t::from_bits(self.to_bits() & !((1 << $half) - 1))
-            }
-        }
+        };
     };
 }
 

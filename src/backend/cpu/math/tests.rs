@@ -204,6 +204,158 @@ fn no_overflow() {
     ));
 }
 
+/// The error of a number, in units in the last place of `want`, of the type with so many digits and
+/// the smallest number `2^least`. Infinity counts as the power of two that is first out of range.
+fn ulps(got: f64, want: f64, digits: i32, least: i32, most: f64) -> f64 {
+    if got.is_nan() || want.is_nan() {
+        return if got.is_nan() && want.is_nan() {
+            0.0
+        } else {
+            INF
+        };
+    }
+    let (got, want) = (got.clamp(-most, most), want.clamp(-most, most));
+    let (_, exponent) = libm::frexp(want);
+    (got - want).abs() / libm::ldexp(1.0, (exponent - digits).max(least))
+}
+
+/// The functions with arguments from all over `f32` against themselves in `f64`.
+#[test]
+fn two_units_in_the_last_place() {
+    let xs: Vec<f32> = (0..u32::MAX).step_by(10007).map(f32::from_bits).collect();
+    let mut ys = xs.clone();
+    ys.rotate_left(5);
+    // Near each other's exponent, so that powers are in range.
+    let exponents: Vec<f32> = (xs.iter().zip(&ys))
+        .map(|(&x, &y)| (y % 150.0) / x.abs().log2())
+        .collect();
+    let mut wrong = Vec::new();
+    let mut check = |f: F, p: &[f64], ins: &[&[f32]]| {
+        let wide: Vec<Vec<f64>> = (ins.iter())
+            .map(|x| x.iter().map(|&x| f64::from(x)).collect())
+            .collect();
+        let wide: Vec<&[f64]> = wide.iter().map(|x| &x[..]).collect();
+        let (mut got, mut want) = (vec![0.0; ins[0].len()], vec![0.0; ins[0].len()]);
+        f.blocks().f32.unwrap()(&mut got, ins, &params(p));
+        f.blocks().f64.unwrap()(&mut want, &wide, &params(p));
+        let errors = (got.iter().zip(&want))
+            .map(|(&got, &want)| ulps(f64::from(got), want, 24, -149, 2f64.powi(128)));
+        let (at, error) =
+            (errors.enumerate()).fold(
+                (0, 0.0),
+                |most, next| if next.1 > most.1 { next } else { most },
+            );
+        if error > 2.0 {
+            let ins: Vec<f32> = ins.iter().map(|x| x[at]).collect();
+            let (got, want) = (got[at], want[at]);
+            wrong.push(format!("{f:?}{ins:?}: {got:e}, not {want:e}: {error:.2}"));
+        }
+    };
+    for f in [
+        F::Exp,
+        F::Exp2,
+        F::Expm1,
+        F::Log,
+        F::Log2,
+        F::Log10,
+        F::Log1p,
+        F::Sin,
+        F::Cos,
+        F::Tan,
+        F::Asin,
+        F::Acos,
+        F::Atan,
+        F::Sinh,
+        F::Cosh,
+        F::Tanh,
+        F::Asinh,
+        F::Acosh,
+        F::Atanh,
+        F::Sigmoid,
+        F::LogSigmoid,
+        F::Logit,
+        F::Rsqrt,
+    ] {
+        check(f, &[], &[&xs]);
+    }
+    // A product with a denormal number has fewer digits.
+    let normal: Vec<f32> = xs.iter().map(|x| x.max(-87.0)).collect();
+    check(F::Silu, &[], &[&normal]);
+    check(F::Softplus, &[1.0, 20.0], &[&xs]);
+    for (f, ys) in [(F::Pow, &ys), (F::Pow, &exponents), (F::Atan2, &ys)] {
+        check(f, &[], &[&xs, ys]);
+    }
+    // Of one sign, so that nothing cancels.
+    let [xs, ys] = [xs, ys].map(|xs| xs.iter().map(|x| x.abs()).collect::<Vec<_>>());
+    for f in [F::Logaddexp, F::Logaddexp2] {
+        check(f, &[], &[&xs, &ys]);
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Powers in `f64` against mpmath's values, and against those of `libm`, which is not accurate for
+/// greater exponents: any results, bases near 1, and all pairs of special values.
+#[test]
+fn powers() {
+    let special = [
+        NAN,
+        INF,
+        0.0,
+        1.0,
+        2.0,
+        3.0,
+        0.5,
+        2.5,
+        1e300,
+        1e-310,
+        9007199254740991.0,
+        9007199254740992.0,
+    ];
+    let special: Vec<f64> = special.iter().flat_map(|&x| [x, -x]).collect();
+    let mut pairs: Vec<(f64, f64)> = (special.iter())
+        .flat_map(|&x| special.iter().map(move |&y| (x, y)))
+        .collect();
+    for k in 0..20_000u64 {
+        // Fractions that are spread evenly.
+        let [a, b] =
+            [0.618_033_988_749_894_9, 0.754_877_666_246_692_7].map(|r| (k as f64 * r).fract());
+        let exponent = 2150.0 * a - 1075.0;
+        let base = 2f64.powf(2000.0 * b - 1000.0);
+        let near = 1.0 + (b - 0.5) * 2f64.powi(-((k % 20) as i32));
+        pairs.push((base, exponent / base.log2()));
+        pairs.push((near, (exponent / near.log2()).clamp(-2e9, 2e9)));
+        pairs.push((4.0 * a, 16.0 * b - 8.0));
+    }
+    let check = |x: f64, y: f64, want: f64, most: f64| {
+        let got = on_f64(F::Pow, &[x, y], &[]);
+        let signs = got.is_nan() || got.is_sign_negative() == want.is_sign_negative();
+        assert!(
+            signs && ulps(got, want, 53, -1074, f64::MAX) <= most,
+            "{x:e}^{y:e}: {got:e}, not {want:e}"
+        );
+    };
+    for (x, y) in pairs {
+        check(x, y, libm::pow(x, y), 2.5); // either has an error
+    }
+    for (x, y, want) in [
+        (1.0000001, 1e9, 2.6881038582144647e43),
+        (0.9999999, -1e9, 2.6881304409450066e43),
+        (
+            1.0000002575040174,
+            2346992661.134839,
+            2.9525434137794714e262,
+        ),
+        (1.0000000000000002, 3e18, 1.98719262165461e289),
+        (0.9999999999999999, 6e18, 5.0322248034881087e-290),
+        (1.5, -1800.25, 9.81095e-318),
+        (5e-324, 0.5, 2.2227587494850775e-162),
+        (1.7976931348623157e308, -1.05, 0.0),
+        (0.75, 2560.0, 1.435e-320),
+    ] {
+        check(x, y, want, 2.0);
+    }
+}
+
 /// Values where a pole, a range end or the smallest numbers decide.
 #[test]
 fn special_points() {

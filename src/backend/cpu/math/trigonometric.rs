@@ -5,7 +5,14 @@
 //! `Float::is_far`.
 
 use super::real::{Real, poly};
-use std::f64::consts::FRAC_2_PI;
+use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
+
+/// `pi / 2` in parts of 53 bits.
+const PI_2: [f64; 3] = [
+    FRAC_PI_2,
+    6.123_233_995_736_766e-17,
+    -1.497_384_904_859_169_8e-33,
+];
 
 /// The type's share of the trigonometric functions.
 pub(super) trait Trigonometric: Real {
@@ -35,13 +42,11 @@ impl Trigonometric for f32 {
         -0.001_388_830_291_911_363_3,
         2.454_791_685_369_101_6e-5,
     ];
-    const GREATEST: f64 = 6e6;
+    const GREATEST: f64 = 1e9;
     const TAIL: bool = false;
     #[inline(always)]
     fn minus_quarters(x: f64, k: f64) -> (f64, f64) {
-        // 31 bits and 53 bits; k has 22.
-        const PI_2: [f64; 2] = [1.570_796_326_734_125_6, 6.077_100_506_506_192e-11];
-        ((x - k * PI_2[0]) - k * PI_2[1], 0.0)
+        ((-k).fma(PI_2[1], (-k).fma(PI_2[0], x)), 0.0)
     }
     #[inline(always)]
     fn near(x: f64) -> f32 {
@@ -66,22 +71,15 @@ impl Trigonometric for f64 {
         2.087_614_614_655_861e-9,
         -1.138_262_364_747_460_4e-11,
     ];
-    const GREATEST: f64 = 5e7;
+    const GREATEST: f64 = 1e9;
     const TAIL: bool = true;
     #[inline(always)]
     fn minus_quarters(x: f64, k: f64) -> (f64, f64) {
-        // Three times 28 bits, then 53; k has 25, so that all products but the last are exact.
-        const PI_2: [f64; 4] = [
-            1.570_796_325_802_803,
-            9.920_935_808_982_456e-10,
-            -1.217_705_174_856_607_9e-18,
-            -2.940_788_670_387_328e-27,
-        ];
-        // Exact, too: both are multiples of the unit of the greater one, and near each other.
-        let r = x - k * PI_2[0];
-        let (r, t) = f64::sum(r, -(k * PI_2[1]));
-        let (r, u) = f64::sum(r, -(k * PI_2[2]));
-        f64::sum_ordered(r, (t + u) - k * PI_2[3])
+        // Exact: a multiple of the unit of pi / 2, and less than 1.
+        let r = (-k).fma(PI_2[0], x);
+        let (p, q) = f64::product(k, PI_2[1]);
+        let (r, t) = f64::sum(r, -p);
+        f64::sum_ordered(r, (-k).fma(PI_2[2], t - q))
     }
     #[inline(always)]
     fn near(x: f64) -> f64 {
@@ -89,29 +87,39 @@ impl Trigonometric for f64 {
     }
 }
 
-/// `(k, sin(r), cos(r))` with `x = k pi / 2 + r`, for a whole `k` and `|r| <= pi / 4`.
+/// `(k, sin(r), cos(r))` with `x = k pi / 2 + r`, for the whole number with the low bits `k`, and
+/// `|r| <= pi / 4`; sine and cosine each as a number and what it lacks.
 #[inline(always)]
-fn sin_cos<T: Trigonometric>(x: T) -> (f64, f64, f64) {
+fn sin_cos<T: Trigonometric>(x: T) -> (u64, (f64, f64), (f64, f64)) {
     let x = x.f64();
-    let k = (x * FRAC_2_PI).whole();
+    let (k, bits) = x.whole_product(FRAC_2_PI, 0.0);
     let (r, t) = T::minus_quarters(x, k);
     let z = r * r;
-    let cubic = r * z * poly(z, T::SIN);
-    let (h, quartic) = (0.5 * z, z * z * poly(z, T::COS));
-    let w = 1.0 - h;
+    let (cube, sin) = (r * z, poly(z, T::SIN));
+    let (square, cos) = (z * z, poly(z, T::COS));
+    let w = (-0.5).fma(z, 1.0);
     if T::TAIL {
-        // w lost (1 - w) - h; t counts by the derivatives, about 1 - h and -r.
-        let c = w + (((1.0 - w) - h) + (quartic - r * t));
-        (k, r + (cubic + (t - t * h)), c)
+        // w lost (1 - w) - z / 2; t counts by the derivatives, about 1 - z / 2 and -r.
+        let lost = (-0.5).fma(z, 1.0 - w);
+        let rest = square.fma(cos, (-r).fma(t, lost));
+        let cos = f64::sum_ordered(w, rest);
+        (
+            bits.to_bits(),
+            f64::sum_ordered(r, cube.fma(sin, t * w)),
+            cos,
+        )
     } else {
-        (k, r + cubic, w + quartic)
+        (
+            bits.to_bits(),
+            (cube.fma(sin, r), 0.0),
+            (square.fma(cos, w), 0.0),
+        )
     }
 }
 
 /// `sin(r + k pi / 2)`: `s`, `c`, `-s` and `-c` in turn.
 #[inline(always)]
-fn turned(k: f64, s: f64, c: f64) -> f64 {
-    let k = (k + f64::MAGIC).to_bits();
+fn turned(k: u64, s: f64, c: f64) -> f64 {
     let y = if k & 1 == 0 { s } else { c };
     f64::from_bits(y.to_bits() ^ ((k & 2) << 62))
 }
@@ -119,7 +127,7 @@ fn turned(k: f64, s: f64, c: f64) -> f64 {
 /// `sin x` up to [`Trigonometric::GREATEST`].
 #[inline(always)]
 pub(super) fn sin<T: Trigonometric>(x: T) -> T {
-    let (k, s, c) = sin_cos(x);
+    let (k, (s, _), (c, _)) = sin_cos(x);
     if x.abs() < T::TINY {
         x
     } else {
@@ -130,20 +138,24 @@ pub(super) fn sin<T: Trigonometric>(x: T) -> T {
 /// `cos(x) = sin(x + pi / 2)`, likewise.
 #[inline(always)]
 pub(super) fn cos<T: Trigonometric>(x: T) -> T {
-    let (k, s, c) = sin_cos(x);
-    T::near(turned(k + 1.0, s, c))
+    let (k, (s, _), (c, _)) = sin_cos(x);
+    T::near(turned(k + 1, s, c))
 }
 
 /// `tan(r + k pi / 2)`, likewise: `s / c` and `-c / s` in turn.
 #[inline(always)]
 pub(super) fn tan<T: Trigonometric>(x: T) -> T {
     let (k, s, c) = sin_cos(x);
-    let even = (k + f64::MAGIC).to_bits() & 1 == 0;
-    let top = if even { s } else { -c };
-    let bottom = if even { c } else { s };
-    if x.abs() < T::TINY {
-        x
+    let even = k & 1 == 0;
+    let (top, top_low) = if even { s } else { (-c.0, -c.1) };
+    let (bottom, bottom_low) = if even { c } else { s };
+    let y = if T::TAIL {
+        let inverse = 1.0 / bottom;
+        let y = top * inverse;
+        let lost = (-y).fma(bottom, top) + (-y).fma(bottom_low, top_low);
+        lost.fma(inverse, y)
     } else {
-        T::near(top / bottom)
-    }
+        top / bottom
+    };
+    if x.abs() < T::TINY { x } else { T::near(y) }
 }
