@@ -135,15 +135,11 @@ fn finds_the_mean_far_from_the_first_elements() {
             let x = Array::new(DType::F32, &[1, n], &numbers);
             let got = run(&x, None, None, 1, DType::F32);
             let tolerance = 8.0 * epsilon(DType::F32);
-            assert!(
-                close(&got.mean, &[mean], tolerance),
-                "{n}: {:?} {mean}",
-                got.mean
-            );
-            assert!(
-                close(&got.rstd, &[1.0 / (var + 1e-3).sqrt()], tolerance),
-                "{n}"
-            );
+            // What counts is the mean's error next to the deviation.
+            let off = (got.mean[0] - mean).abs();
+            assert!(off <= tolerance * (mean.abs() + var.sqrt()), "{n}: {off}");
+            let rstd = 1.0 / (var + 1e-3).sqrt();
+            assert!(close(&got.rstd, &[rstd], tolerance), "{n}: {rstd}");
         }
     }
 }
