@@ -7,9 +7,13 @@ use super::math::Compute;
 use super::walk::address;
 use crate::base::{Layout, Shape, Strides};
 use smallvec::SmallVec;
+use std::hint::black_box;
 
 /// Elements that are loaded and folded at a time.
 pub(super) const BLOCK: usize = 512;
+
+/// Elements that lie one after the other are folded in blocks of this size.
+pub(super) const DENSE_BLOCK: usize = 1024;
 
 /// Partial results of a fold: a fixed number, so that results do not depend on the machine.
 pub(super) const LANES: usize = 32;
@@ -78,65 +82,117 @@ folds! {
     Max LEAST |a, b| a.maximum(b);
     /// The lesser; NaN wins.
     Min GREATEST |a, b| a.minimum(b);
-    /// Whether one is not zero.
-    Any ZERO |a, b| C::truth(a != C::ZERO || b != C::ZERO), |x| C::truth(x != C::ZERO);
-    /// Whether both are not zero.
-    All ONE |a, b| C::truth(a != C::ZERO && b != C::ZERO), |x| C::truth(x != C::ZERO);
+    /// The greater; NaN is passed over, which takes one instruction instead of four.
+    MaxNumber LEAST |a, b| if b > a { b } else { a };
+    /// Whether one is not zero: the greater truth value.
+    Any ZERO |a, b| if b > a { b } else { a }, |x| C::truth(x != C::ZERO);
+    /// Whether both are not zero: the lesser truth value.
+    All ONE |a, b| if b < a { b } else { a }, |x| C::truth(x != C::ZERO);
 }
 
 versions! {
-    /// Folds a block: lane `i` takes the elements `i`, `i + 32`, ..., and the lanes are merged as a
-    /// balanced tree.
+    /// Folds a block. Lane `i` takes the elements `i`, `i + 32`, ..., but the last lanes take what is
+    /// left when all have got as many; then the lanes are merged as a balanced tree.
     pub(super) fn fold<C: Acc, F: Fold<C>>(x: &[C]) -> C = fold_body;
 }
 
 /// What [`fold`] runs.
 #[inline(always)]
 pub(super) fn fold_body<C: Acc, F: Fold<C>>(x: &[C]) -> C {
-    let mut lanes = [F::NEUTRAL; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
+    let Some(last) = x.last_chunk::<LANES>() else {
+        return fold_few::<C, F>(x);
+    };
+    let mut lanes = [F::NEUTRAL; LANES];
     for chunk in chunks {
         for (l, &x) in lanes.iter_mut().zip(chunk) {
             *l = F::merge(*l, F::lift(x));
         }
     }
-    if !rest.is_empty() {
-        // Whole again, so that the lanes stay in registers.
-        let mut last = [F::NEUTRAL; LANES];
-        last.iter_mut()
-            .zip(rest)
-            .for_each(|(l, &x)| *l = F::lift(x));
-        for (l, &x) in lanes.iter_mut().zip(&last) {
-            *l = F::merge(*l, x);
-        }
+    let terms = last.iter().zip(last_lanes(rest.len()));
+    for (l, (&x, &new)) in lanes.iter_mut().zip(terms) {
+        let x = if new != 0 { F::lift(x) } else { F::NEUTRAL };
+        *l = F::merge(*l, x);
     }
     tree::<C, F>(lanes)
 }
 
-/// The sum of `f(a[i], b[i])`, lane by lane as [`fold`]; the slices are of one length.
-#[inline(always)]
-pub(super) fn sum_with<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
-    let mut lanes = [C::ZERO; LANES];
-    let ((ac, ar), (bc, br)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in ac.iter().zip(bc) {
-        for (l, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *l = l.add(f(a, b));
-        }
+/// [`fold`] of fewer elements than there are lanes. Out of line, where it does not keep the lanes of
+/// others from registers.
+#[inline(never)]
+fn fold_few<C: Acc, F: Fold<C>>(x: &[C]) -> C {
+    let mut lanes = [F::NEUTRAL; LANES];
+    for (l, &x) in lanes[LANES - x.len()..].iter_mut().zip(x) {
+        *l = F::lift(x);
     }
-    if !ar.is_empty() {
-        let mut last = [C::ZERO; LANES];
-        let rest = ar.iter().zip(br);
-        last.iter_mut()
-            .zip(rest)
-            .for_each(|(l, (&a, &b))| *l = f(a, b));
-        for (l, &x) in lanes.iter_mut().zip(&last) {
-            *l = l.add(x);
-        }
-    }
-    tree::<C, Sum>(lanes)
+    tree::<C, F>(lanes)
 }
 
-/// As [`sum_with`] of one slice, where `keep` may store each term in `out`, which is as long.
+/// For each lane, whether it is one of the `n` last: words, since vector instructions choose by them,
+/// where a comparison of indices becomes a branch for each lane.
+#[inline(always)]
+fn last_lanes(n: usize) -> &'static [u32; LANES] {
+    static LAST: [u32; 2 * LANES] = {
+        let mut words = [0; 2 * LANES];
+        words.split_at_mut(LANES).1.copy_from_slice(&[1; LANES]);
+        words
+    };
+    let (words, _) = LAST[n..].as_chunks::<LANES>();
+    &words[0]
+}
+
+/// The last chunk of `x`: the elements of the last lanes, after others or zeros.
+#[inline(always)]
+fn last_chunk<C: Acc>(x: &[C]) -> [C; LANES] {
+    #[inline(never)]
+    fn padded<C: Acc>(x: &[C]) -> [C; LANES] {
+        let mut chunk = [C::ZERO; LANES];
+        chunk[LANES - x.len()..].copy_from_slice(x);
+        chunk
+    }
+    x.last_chunk::<LANES>()
+        .copied()
+        .unwrap_or_else(|| padded(x))
+}
+
+/// The sums of the terms `f([a[i], b[i], ...])` over slices of one length, lane by lane as [`fold`].
+#[inline(always)]
+pub(super) fn sums<C: Acc, const N: usize, const K: usize>(
+    x: [&[C]; N],
+    f: impl Fn([C; N]) -> [C; K],
+) -> [C; K] {
+    let mut lanes = [[C::ZERO; LANES]; K];
+    let (whole, rest) = (x[0].len() / LANES, x[0].len() % LANES);
+    let chunks = x.map(|x| &x.as_chunks::<LANES>().0[..whole]);
+    for i in 0..whole {
+        let chunks = chunks.map(|chunks| &chunks[i]);
+        for l in 0..LANES {
+            let terms = f(chunks.map(|chunk| chunk[l]));
+            for (lanes, term) in lanes.iter_mut().zip(terms) {
+                lanes[l] = lanes[l].add(term);
+            }
+        }
+    }
+    if rest > 0 {
+        let (chunks, new) = (x.map(last_chunk), last_lanes(rest));
+        for l in 0..LANES {
+            let terms = f(chunks.map(|chunk| chunk[l]));
+            for (lanes, term) in lanes.iter_mut().zip(terms) {
+                lanes[l] = lanes[l].add(if new[l] != 0 { term } else { C::ZERO });
+            }
+        }
+    }
+    lanes.map(tree::<C, Sum>)
+}
+
+/// [`sums`] of one term of two slices.
+#[inline(always)]
+pub(super) fn sum_with<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
+    let [sum] = sums([a, b], |[a, b]| [f(a, b)]);
+    sum
+}
+
+/// [`sums`] of one term of one slice, where `keep` may store each term in `out`, which is as long.
 #[inline(always)]
 pub(super) fn map_sum<C: Acc>(
     x: &[C],
@@ -145,41 +201,41 @@ pub(super) fn map_sum<C: Acc>(
     keep: impl Fn(&mut C, C),
 ) -> C {
     let mut lanes = [C::ZERO; LANES];
-    let ((xc, xr), (oc, or)) = (x.as_chunks::<LANES>(), out.as_chunks_mut::<LANES>());
-    for (x, o) in xc.iter().zip(oc) {
-        for (l, (&x, o)) in lanes.iter_mut().zip(x.iter().zip(o)) {
+    let ((chunks, rest), (outs, out_rest)) = (x.as_chunks::<LANES>(), out.as_chunks_mut::<LANES>());
+    for (chunk, out) in chunks.iter().zip(outs) {
+        for (l, (&x, o)) in lanes.iter_mut().zip(chunk.iter().zip(out)) {
             let y = f(x);
             keep(o, y);
             *l = l.add(y);
         }
     }
-    if !xr.is_empty() {
-        let mut last = [C::ZERO; LANES];
-        for (l, (&x, o)) in last.iter_mut().zip(xr.iter().zip(or)) {
-            *l = f(x);
-            keep(o, *l);
+    if !rest.is_empty() {
+        let (terms, new) = (last_chunk(x).map(f), last_lanes(rest.len()));
+        for (l, (&y, &new)) in lanes.iter_mut().zip(terms.iter().zip(new)) {
+            *l = l.add(if new != 0 { y } else { C::ZERO });
         }
-        for (l, &x) in lanes.iter_mut().zip(&last) {
-            *l = l.add(x);
-        }
+        let terms = &terms[LANES - rest.len()..];
+        out_rest
+            .iter_mut()
+            .zip(terms)
+            .for_each(|(o, &y)| keep(o, y));
     }
     tree::<C, Sum>(lanes)
 }
 
 /// Merges lanes as a balanced tree.
 #[inline(always)]
-pub(super) fn tree<C: Acc, F: Fold<C>>(mut lanes: [C; LANES]) -> C {
-    // Written out, so that each step is a few instructions on whole registers.
-    macro_rules! halve {
-        ($($n:literal)*) => { $(
-            let (low, high) = lanes.split_at_mut($n);
-            for (a, &b) in low.iter_mut().zip(&high[..$n]) {
-                *a = F::merge(*a, b);
-            }
-        )* };
-    }
-    halve!(16 8 4 2 1);
-    lanes[0]
+pub(super) fn tree<C: Acc, F: Fold<C>>(lanes: [C; LANES]) -> C {
+    let merge = F::merge;
+    let eight: [C; 8] = std::array::from_fn(|i| {
+        let [low, high] = [i, i + 8].map(|i| merge(lanes[i], lanes[i + 16]));
+        merge(low, high)
+    });
+    // Where the eight are stored together, the lanes above them stay whole vectors; else the compiler
+    // starts from the last merge, and makes pairs of all.
+    let eight = black_box(eight);
+    let [a, b, c, d] = std::array::from_fn(|i| merge(eight[i], eight[i + 4]));
+    merge(merge(a, c), merge(b, d))
 }
 
 /// Folds any number of values pairwise: value `i` meets its neighbours at the height that the

@@ -8,6 +8,7 @@
 use super::super::functor::Block;
 use super::super::{Functor, Input, View};
 use super::isa::versions;
+use super::stream::{is_worth, stream};
 use super::threads::{self, Shared};
 use super::transpose::Across;
 use super::walk::{Cursor, Dense, MOST, Place, Walk, address};
@@ -400,8 +401,7 @@ fn as_they_lie<C: ComputeType>(
         block(result, slices, params);
         return true;
     }
-    let result = Shared(result.as_mut_ptr());
-    threads::ranges(n, LINE, f.cost(), |range| {
+    let compute = |range: Range<usize>, result: &mut [C]| {
         let mut parts: [&[C]; MOST - 1] = [&[]; MOST - 1];
         for (part, slice) in parts.iter_mut().zip(slices) {
             *part = match slice {
@@ -409,9 +409,21 @@ fn as_they_lie<C: ComputeType>(
                 _ => &slice[range.clone()],
             };
         }
-        // SAFETY: the ranges of a region do not meet.
-        let result = unsafe { result.slice(range) };
         block(result, &parts[..slices.len()], params);
+    };
+    let streamed = is_worth(bytes);
+    let result = Shared(result.as_mut_ptr());
+    threads::ranges(n, LINE, f.cost(), |range| {
+        // SAFETY: the ranges of a region do not meet.
+        let result = unsafe { result.slice(range.clone()) };
+        if streamed {
+            let first = range.start;
+            stream(result, |part, result| {
+                compute(first + part.start..first + part.end, result)
+            });
+        } else {
+            compute(range, result);
+        }
     });
     true
 }

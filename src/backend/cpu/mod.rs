@@ -25,6 +25,7 @@ mod scan;
 mod scratch;
 mod softmax;
 mod sort;
+mod stream;
 #[cfg(test)]
 mod testing;
 pub mod threads;

@@ -2,7 +2,7 @@
 
 use super::super::View;
 use super::isa::versions;
-use super::lane::{Acc, BLOCK, Cascade, Lane, Sum, fold_body, select, sum_with};
+use super::lane::{Acc, Cascade, DENSE_BLOCK, LANES, Lane, select, sums};
 use super::map::{load, store};
 use super::math::Float;
 use super::threads::{self, Shared};
@@ -13,8 +13,7 @@ use std::ops::Range;
 #[cfg(test)]
 mod tests;
 
-/// See [`super::super::Backend::layer_norm`]. The variance is the mean of the squared distances
-/// from the mean, which a first pass finds.
+/// See [`super::super::Backend::layer_norm`].
 #[allow(clippy::too_many_arguments)]
 pub(super) fn layer_norm(
     out: View,
@@ -245,19 +244,20 @@ versions! {
 
 #[inline(always)]
 fn lane_backward_body<C: Real>(g: &[C], x: &[C], weight: Option<&[C]>, m: C, r: C, out: &mut [C]) {
-    // h lies in `out` until the result takes its place.
-    match weight {
-        Some(w) => {
-            let terms = out.iter_mut().zip(g.iter().zip(w));
-            terms.for_each(|(h, (&g, &w))| *h = g * w);
-        }
-        None => out.copy_from_slice(g),
-    }
     let n: C = Float::of(x.len() as f64);
-    let centre = pairwise(out, |block| fold_body::<C, Sum>(block)) / n;
-    let tilt = pairwise_of(out, x, |h, x| h * ((x - m) * r)) / n;
-    for (h, &x) in out.iter_mut().zip(x) {
-        *h = r * (*h - centre - (x - m) * r * tilt);
+    let terms = |h: C, x: C| [h, h * ((x - m) * r)];
+    let sums = match weight {
+        Some(w) => pairwise([g, w, x], |[g, w, x]| terms(g * w, x)),
+        None => pairwise([g, x], |[g, x]| terms(g, x)),
+    };
+    let [centre, tilt] = sums.map(|sum| sum / n);
+    let result = |h: C, x: C| r * (h - centre - (x - m) * r * tilt);
+    let each = out.iter_mut().zip(g.iter().zip(x));
+    match weight {
+        Some(w) => each
+            .zip(w)
+            .for_each(|((o, (&g, &x)), &w)| *o = result(g * w, x)),
+        None => each.for_each(|(o, (&g, &x))| *o = result(g, x)),
     }
 }
 
@@ -268,15 +268,12 @@ fn add_normalised_body<C: Real>(sums: &mut [C], g: &[C], x: &[C], m: C, r: C) {
     }
 }
 
-/// The pairwise sum of `f` over two rows.
+/// The means of the distances from `near`, and of their squares.
 #[inline(always)]
-fn pairwise_of<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
-    let mut cascade = Cascade::new();
-    let join = |a: &mut C, b: &C| *a = a.add(*b);
-    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
-        cascade.push(sum_with(a, b, &f), join);
-    }
-    cascade.finish(join).unwrap_or(C::ZERO)
+fn moments<C: Real>(x: &[C], near: C) -> [C; 2] {
+    let n: C = Float::of(x.len() as f64);
+    let distances = |[x]: [C; 1]| [x - near, (x - near) * (x - near)];
+    pairwise([x], distances).map(|sum| sum / n)
 }
 
 #[inline(always)]
@@ -286,12 +283,16 @@ fn lane_norm_body<C: Real>(
     eps: f64,
     out: &mut [C],
 ) -> (C, C) {
-    let n: C = Float::of(x.len() as f64);
-    let near = pairwise(x, |block| fold_body::<C, Sum>(block)) / n;
-    // The rounded mean is off by the mean distance from it, which takes its share of the squares.
-    let off = pairwise(x, |block| sum_with(block, block, |x, _| x - near)) / n;
-    let square = |x: C, _| (x - near) * (x - near);
-    let variance = pairwise(x, |block| sum_with(block, block, square)) / n - off * off;
+    // The variance is the mean square of the distances from anywhere, less what that is off the mean,
+    // and loses nothing where this is small. The mean of the first elements will mostly do.
+    let (first, _) = x.split_at(x.len().min(LANES));
+    let mut near = moments(first, C::ZERO)[0];
+    let [mut off, mut square] = moments(x, near);
+    if off * off > square - off * off {
+        near = near + off;
+        [off, square] = moments(x, near);
+    }
+    let variance = square - off * off;
     let eps: C = Float::of(eps);
     let (m, r) = (
         near + off,
@@ -309,16 +310,21 @@ fn lane_norm_body<C: Real>(
     (m, r)
 }
 
-/// The pairwise sum of `f` over blocks.
+/// [`sums`] of blocks, merged pairwise.
 #[inline(always)]
-fn pairwise<C: Acc>(x: &[C], f: impl Fn(&[C]) -> C) -> C {
-    if x.len() <= BLOCK {
-        return f(x);
+fn pairwise<C: Acc, const N: usize, const K: usize>(
+    x: [&[C]; N],
+    f: impl Fn([C; N]) -> [C; K],
+) -> [C; K] {
+    let n = x[0].len();
+    if n <= DENSE_BLOCK {
+        return sums(x, f);
     }
     let mut cascade = Cascade::new();
-    let join = |a: &mut C, b: &C| *a = a.add(*b);
-    for block in x.chunks(BLOCK) {
-        cascade.push(f(block), join);
+    let join = |a: &mut [C; K], b: &[C; K]| a.iter_mut().zip(b).for_each(|(a, &b)| *a = a.add(b));
+    for start in (0..n).step_by(DENSE_BLOCK) {
+        let end = n.min(start + DENSE_BLOCK);
+        cascade.push(sums(x.map(|x| &x[start..end]), &f), join);
     }
-    cascade.finish(join).unwrap_or(C::ZERO)
+    cascade.finish(join).unwrap_or([C::ZERO; K])
 }

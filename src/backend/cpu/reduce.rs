@@ -5,7 +5,7 @@
 
 use super::super::{Reduction, View};
 use super::isa::versions;
-use super::lane::{self, Acc, BLOCK, Cascade, Fold, Lane, fold, fold_body};
+use super::lane::{self, Acc, BLOCK, Cascade, DENSE_BLOCK, Fold, Lane, fold, fold_body};
 use super::map::{load, store};
 use super::threads::{self, Shared};
 use super::walk::{Walk, address};
@@ -18,8 +18,9 @@ use std::ops::Range;
 #[cfg(test)]
 mod tests;
 
-/// Columns that are reduced together when the reduced dimension is an outer one.
-const TILE: usize = 256;
+/// Columns that are reduced together when the reduced dimension is an outer one: rows so long that
+/// they are fetched ahead, and so short that the results stay in the first cache.
+const TILE: usize = 1024;
 
 /// Rows of a tile that are folded one after the other before tiles are merged pairwise.
 const ROWS: usize = 32;
@@ -27,16 +28,16 @@ const ROWS: usize = 32;
 /// Rows that are folded in one pass over a tile.
 const GROUP: usize = 4;
 
-/// Rows, and elements, that one thread takes of a long reduction: a power of two of those that are
-/// folded one after the other.
-const ROWS_OF_PIECE: usize = 32 * ROWS;
+/// Elements that one thread takes of a long reduction, along its lane or in a tile: a power of two of
+/// those that are folded one after the other.
 const PIECE: usize = 32 * DENSE_BLOCK;
+const PIECE_OF_TILE: usize = 4 * ROWS * TILE;
 
-/// Elements that lie one after the other are folded in blocks of this size.
-const DENSE_BLOCK: usize = 1024;
+/// Columns whose extrema are sought together.
+const COLUMNS: usize = 256;
 
 /// See [`super::super::Backend::reduce`]. Sums and products are computed in the compute type of
-/// the output, the others in that of the input.
+/// the output, most others in that of the input.
 pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
     if out.numel() == 0 {
         return;
@@ -49,6 +50,8 @@ pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
     };
     let compute = match f {
         Reduction::Sum | Reduction::SumSquares | Reduction::Prod => out.dtype,
+        // The narrowest compute type: no integer but 0 becomes 0.
+        Reduction::Any | Reduction::All if !x.dtype.is_float() => DType::F32,
         _ => x.dtype,
     }
     .compute();
@@ -299,108 +302,173 @@ impl<'a> Plan<'a> {
         let mut rows = self.rows.clone();
         rows.push(self.run);
         let places = self.places();
-        let depth = self.depth();
         let across = columns.div_ceil(TILE);
-        let cost = depth as f64 * self.cost::<C>() * columns.min(TILE) as f64;
-        threads::tasks(places.len() * across, cost, |task| {
-            let (x, out) = places[task / across];
-            let first = task % across * TILE;
-            self.tile::<C, F>(&rows, x, out, first, (columns - first).min(TILE));
+        let cost = self.depth() as f64 * self.cost::<C>() * columns.min(TILE) as f64;
+        threads::ranges(places.len() * across, 1, cost, |range| {
+            let mut tiles = Tiles::new();
+            for i in range {
+                let (x, out) = places[i / across];
+                let first = i % across * TILE;
+                let n = (columns - first).min(TILE);
+                self.tile::<C, F>(&rows, x, out, first, n, &mut tiles);
+            }
         });
     }
 
     /// `n` results from column `first` on.
-    fn tile<C: Acc, F: Fold<C>>(&self, rows: &[Dim], x: usize, out: usize, first: usize, n: usize) {
+    fn tile<C: Acc, F: Fold<C>>(
+        &self,
+        rows: &[Dim],
+        x: usize,
+        out: usize,
+        first: usize,
+        n: usize,
+        tiles: &mut Tiles<C>,
+    ) {
         let (_, xs, os) = self.columns;
         let x = x + first * xs;
-        let mut result = [F::NEUTRAL; TILE];
-        let result = &mut result[..n];
+        let piece = PIECE_OF_TILE / n.next_power_of_two();
         // Many rows in one dimension: subtrees of the cascade, which threads take.
-        if let [(count, stride, _)] = *rows
-            && count > ROWS_OF_PIECE
+        let result = if let [(count, stride, _)] = *rows
+            && count > piece
         {
-            let pieces = count.div_ceil(ROWS_OF_PIECE);
-            let mut parts = vec![F::NEUTRAL; pieces * n];
+            let mut parts = vec![F::NEUTRAL; count.div_ceil(piece) * n];
             let shared = Shared(parts.as_mut_ptr());
-            let cost = (ROWS_OF_PIECE * n) as f64 * self.cost::<C>();
-            threads::tasks(pieces, cost, |i| {
-                let from = i * ROWS_OF_PIECE;
-                let some = [(ROWS_OF_PIECE.min(count - from), stride, 0)];
+            let cost = (piece * n) as f64 * self.cost::<C>();
+            threads::tasks(count.div_ceil(piece), cost, |i| {
+                let from = i * piece;
+                let some = [(piece.min(count - from), stride, 0)];
+                let mut tiles = Tiles::new();
+                let sum = self.rows_of_tile::<C, F>(&some, x + from * stride, n, &mut tiles);
                 // SAFETY: every task has places of its own.
-                let part = unsafe { shared.slice(i * n..(i + 1) * n) };
-                self.rows_of_tile::<C, F>(&some, x + from * stride, part);
+                unsafe { shared.slice(i * n..(i + 1) * n) }.copy_from_slice(sum);
             });
-            let join = |a: &mut SmallVec<[C; TILE]>, b: &SmallVec<[C; TILE]>| {
-                merge_tile::<C, F>(a, b);
-            };
-            let mut cascade = Cascade::new();
+            tiles.clear(n);
             for part in parts.chunks(n) {
-                cascade.push(SmallVec::from_slice(part), join);
+                tiles.open::<F>().copy_from_slice(part);
+                tiles.close::<F>();
             }
-            if let Some(total) = cascade.finish(join) {
-                result.copy_from_slice(&total);
-            }
+            tiles.finish::<F>()
         } else {
-            self.rows_of_tile::<C, F>(rows, x, result);
-        }
+            self.rows_of_tile::<C, F>(rows, x, n, tiles)
+        };
         // SAFETY: NOTE [Views in bounds]; `result` holds `n`.
         unsafe { store(&self.out, out + first * os, os, n, result.as_ptr()) };
     }
 
-    /// Reduces rows that start at `x` into `result`, which has an element for each column.
-    fn rows_of_tile<C: Acc, F: Fold<C>>(&self, rows: &[Dim], x: usize, result: &mut [C]) {
-        let (n, xs) = (result.len(), self.columns.1);
+    /// The results of `n` columns over rows that start at `x`.
+    fn rows_of_tile<'t, C: Acc, F: Fold<C>>(
+        &self,
+        rows: &[Dim],
+        x: usize,
+        n: usize,
+        tiles: &'t mut Tiles<C>,
+    ) -> &'t [C] {
+        let xs = self.columns.1;
         let direct = self.x.dtype == C::DTYPE && xs == 1;
-        let mut buffer = [C::ZERO; TILE];
-        let mut spare: Vec<Vec<C>> = Vec::new();
-        let fresh = |spare: &mut Vec<Vec<C>>| {
-            let mut tile = spare.pop().unwrap_or_default();
-            tile.clear();
-            tile.resize(n, F::NEUTRAL);
-            tile
-        };
-        let join = |a: &mut Vec<C>, b: &Vec<C>| merge_tile::<C, F>(a, b);
-        let mut cascade = Cascade::new();
-        let mut tile = fresh(&mut spare);
-        let mut held = 0;
         // SAFETY: NOTE [Views in bounds]; only called if `direct`.
         let row = |at: usize| unsafe { std::slice::from_raw_parts(address::<C>(&self.x, at), n) };
+        tiles.clear(n);
         if let [(count, stride, _)] = *rows
             && direct
         {
             for first in (0..count).step_by(ROWS) {
+                let tile = tiles.open::<F>();
                 let mut next = first;
                 let end = count.min(first + ROWS);
                 while next + GROUP <= end {
                     let group = std::array::from_fn(|i| row(x + (next + i) * stride));
-                    merge_rows::<C, F>(&mut tile, group);
+                    merge_rows::<C, F>(tile, group);
                     next += GROUP;
                 }
-                (next..end).for_each(|i| merge_row::<C, F>(&mut tile, row(x + i * stride)));
-                let full = std::mem::replace(&mut tile, fresh(&mut spare));
-                cascade.push(full, join);
+                (next..end).for_each(|i| merge_row::<C, F>(tile, row(x + i * stride)));
+                tiles.close::<F>();
             }
         } else {
+            let mut buffer = [C::ZERO; TILE];
+            let mut held = 0;
             visit(rows, x, 0, &mut |x, _| {
+                if held == 0 {
+                    tiles.open::<F>();
+                }
                 if direct {
-                    merge_row::<C, F>(&mut tile, row(x));
+                    merge_row::<C, F>(tiles.last(), row(x));
                 } else {
                     // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
                     unsafe { load(&self.x, x, xs, n, buffer.as_mut_ptr()) };
-                    merge_row::<C, F>(&mut tile, &buffer[..n]);
+                    merge_row::<C, F>(tiles.last(), &buffer[..n]);
                 }
-                held += 1;
-                if held == ROWS {
-                    let full = std::mem::replace(&mut tile, fresh(&mut spare));
-                    cascade.push(full, join);
-                    held = 0;
+                held = (held + 1) % ROWS;
+                if held == 0 {
+                    tiles.close::<F>();
                 }
             });
+            if held > 0 {
+                tiles.close::<F>();
+            }
         }
-        if held > 0 {
-            cascade.push(std::mem::take(&mut tile), join);
+        tiles.finish::<F>()
+    }
+}
+
+/// A [`Cascade`] of tiles of one width, in one piece of memory.
+struct Tiles<C> {
+    /// Partial results of falling numbers of tiles.
+    parts: Vec<C>,
+    width: usize,
+    count: usize,
+}
+
+impl<C: Acc> Tiles<C> {
+    fn new() -> Self {
+        Self {
+            parts: Vec::new(),
+            width: 0,
+            count: 0,
         }
-        result.copy_from_slice(&cascade.finish(join).unwrap_or(tile));
+    }
+
+    /// Begins again, with tiles of another width.
+    fn clear(&mut self, width: usize) {
+        self.parts.clear();
+        (self.width, self.count) = (width, 0);
+    }
+
+    /// The next tile, neutral.
+    fn open<F: Fold<C>>(&mut self) -> &mut [C] {
+        let start = self.parts.len();
+        self.parts.resize(start + self.width, F::NEUTRAL);
+        self.last()
+    }
+
+    /// The tile that is open.
+    fn last(&mut self) -> &mut [C] {
+        let start = self.parts.len() - self.width;
+        &mut self.parts[start..]
+    }
+
+    /// Takes the tile that is open.
+    fn close<F: Fold<C>>(&mut self) {
+        (0..self.count.trailing_ones()).for_each(|_| self.join::<F>());
+        self.count += 1;
+    }
+
+    /// The result.
+    fn finish<F: Fold<C>>(&mut self) -> &[C] {
+        if self.count == 0 {
+            self.open::<F>();
+        }
+        while self.parts.len() > self.width {
+            self.join::<F>();
+        }
+        &self.parts
+    }
+
+    fn join<F: Fold<C>>(&mut self) {
+        let start = self.parts.len() - self.width;
+        let (parts, last) = self.parts.split_at_mut(start);
+        merge_tile::<C, F>(&mut parts[start - self.width..], last);
+        self.parts.truncate(start);
     }
 }
 
@@ -487,10 +555,10 @@ fn arg<C: Acc, F: Order<C>>(out: View, x: View, dims: &[usize]) {
     // The positions in a tile are 32 bits wide.
     if walk.run >= 16 && small && u32::try_from(elements.len).is_ok() {
         threads::ranges(walk.len(), 64, cost, |range| {
-            let mut buffer = [C::ZERO; TILE];
-            let mut best = [C::ZERO; TILE];
-            let mut places = [0u32; TILE];
-            walk.pieces_in(range, TILE, |at, n| {
+            let mut buffer = [C::ZERO; COLUMNS];
+            let mut best = [C::ZERO; COLUMNS];
+            let mut places = [0u32; COLUMNS];
+            walk.pieces_in(range, COLUMNS, |at, n| {
                 let mut position = 0;
                 elements.runs(at[1], |start, stride, count| {
                     for i in 0..count {
@@ -517,8 +585,8 @@ fn arg<C: Acc, F: Order<C>>(out: View, x: View, dims: &[usize]) {
         return;
     }
     threads::ranges(walk.len(), 1, cost, |range| {
+        let mut buffer = [C::ZERO; BLOCK];
         walk.elements_in(range, |at| {
-            let mut buffer = [C::ZERO; BLOCK];
             let mut best: Option<C> = None;
             let (mut position, mut passed) = (0, 0);
             elements.runs(at[1], |start, stride, n| {

@@ -9,7 +9,7 @@ mod tests;
 
 use super::super::View;
 use super::isa::versions;
-use super::lane::{Acc, Lane, Max, Sum, fold_body, map_sum, split, sum_with};
+use super::lane::{Acc, Fold, Lane, MaxNumber, Sum, fold_body, map_sum, split, sum_with};
 use super::map::{load, store};
 use super::math::Float;
 use super::threads;
@@ -92,7 +92,8 @@ impl<C: Acc + Float> Real for C {}
 
 #[inline(always)]
 fn forward_lane_body<C: Real>(log: bool, x: &[C], out: &mut [C]) {
-    let top = fold_body::<C, Max>(x);
+    // A NaN makes the sum one, and so every result.
+    let top = fold_body::<C, MaxNumber>(x);
     let sum = if log {
         map_sum(x, out, |x| (x - top).exp(), |_, _| {})
     } else {
@@ -112,7 +113,7 @@ fn forward_lane_body<C: Real>(log: bool, x: &[C], out: &mut [C]) {
 #[inline(always)]
 fn max_row_body<C: Real>(top: &mut [C], x: &[C]) {
     for (top, &x) in top.iter_mut().zip(x) {
-        *top = top.maximum(x);
+        *top = MaxNumber::merge(*top, x);
     }
 }
 

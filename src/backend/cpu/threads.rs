@@ -4,8 +4,9 @@
 //! A kernel cuts its work into tasks by shape alone, so its results do not depend on who does them.
 //! Each thread has a share of the tasks, the same one in every region of the same size, so that it
 //! finds in its cache what it left there; who is done with its own share takes from the others'.
-//! So the calling thread does all that no helper has begun, and waits for nothing else. A helper that finds nothing to do spins for a moment, because
-//! the next region is usually near, then sleeps; it is woken only for work that outlasts the waking.
+//! So the calling thread does all that no helper has begun, and waits for nothing else. A helper
+//! that finds nothing to do spins for a moment, because the next region is usually near, then
+//! sleeps; it is woken only for work that outlasts the waking.
 //! One region has the helpers at a time; what is called beside it, or within it, runs alone.
 //!
 //! NOTE [Fork]

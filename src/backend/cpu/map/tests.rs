@@ -51,6 +51,24 @@ fn takes_any_number_of_elements() {
     }
 }
 
+/// Streamed past the caches.
+#[test]
+fn takes_more_than_the_caches_hold() {
+    let n = (32 << 20) / size_of::<f32>() + 77;
+    let numbers = Array::new(DType::F32, &[1000], &noise(1000, 4));
+    let x = Array::full(DType::F32, &[n.div_ceil(1000), 1000], 0.0);
+    let rows = numbers.expand(x.shape());
+    into(Functor::Copy, &x, DType::F32, &[&rows]);
+    let (x, y) = (x.strided(&[n], &[1], 0), Array::full(DType::F32, &[n], 1.5));
+    let result = Array::full(DType::F32, &[n], 77.0);
+    into(Functor::Add, &result, DType::F32, &[&x, &y]);
+    // A distance without factors in common with blocks and rows.
+    for (count, distance, start) in [(n / 997, 997, 0), (100, 1, 0), (100, 1, n - 100)] {
+        let [x, result] = [&x, &result].map(|a| a.strided(&[count], &[distance], start).values());
+        assert!(x.iter().zip(&result).all(|(x, result)| *result == x + 3.0));
+    }
+}
+
 #[test]
 fn takes_any_types_together() {
     let integers: Vec<f64> = noise(700, 5).iter().map(|x| x.floor().abs()).collect();

@@ -115,6 +115,35 @@ fn keeps_the_variance_next_to_a_large_mean() {
     assert!(close(&got.rstd, &[1.0 / (0.25f64 + 1e-3).sqrt()], 1e-6));
 }
 
+/// The first elements say little of the mean, or all: the variance is as good.
+#[test]
+fn finds_the_mean_far_from_the_first_elements() {
+    let noise = noise(1100, 3);
+    let rows: [fn(usize) -> f64; 4] = [
+        |i| if i < 40 { 3e4 } else { 0.0 },
+        |i| if i == 0 { 1e6 } else { 0.0 },
+        |i| i as f64,
+        |i| if i < 40 { 0.0 } else { 1e5 },
+    ];
+    for n in [33, 64, 100, 1100] {
+        for row in rows {
+            let numbers: Vec<f64> = (0..n)
+                .map(|i| f64::from((row(i) + noise[i]) as f32))
+                .collect();
+            let mean = numbers.iter().sum::<f64>() / n as f64;
+            let var = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+            let x = Array::new(DType::F32, &[1, n], &numbers);
+            let got = run(&x, None, None, 1, DType::F32);
+            let tolerance = 8.0 * epsilon(DType::F32);
+            // What counts is the mean's error next to the deviation.
+            let off = (got.mean[0] - mean).abs();
+            assert!(off <= tolerance * (mean.abs() + var.sqrt()), "{n}: {off}");
+            let rstd = 1.0 / (var + 1e-3).sqrt();
+            assert!(close(&got.rstd, &[rstd], tolerance), "{n}: {rstd}");
+        }
+    }
+}
+
 #[test]
 fn takes_nothing_constants_and_nan() {
     let x = Array::new(DType::F32, &[0, 3], &[]);

@@ -215,6 +215,44 @@ fn lets_nan_win() {
     }
 }
 
+/// At any place among the lanes of a fold.
+#[test]
+fn finds_nan_and_extrema_wherever_they_are() {
+    for n in [1, 31, 32, 33, 63, 64, 100, 1024, 1025, 1090] {
+        for at in [0, n / 2, n - 1] {
+            for (f, found) in [
+                (Reduction::Max, 9.0),
+                (Reduction::Min, -9.0),
+                (Reduction::Max, NAN),
+                (Reduction::Min, NAN),
+                (Reduction::Sum, 9.0),
+            ] {
+                let mut values = vec![0.0; n];
+                values[at] = found;
+                let x = Array::new(DType::F32, &[1, n], &values);
+                let got = run(f, &x, &[1], DType::F32).values();
+                assert!(
+                    same(&got, &[found]),
+                    "{f:?} of {n} with {found} at {at}: {got:?}"
+                );
+            }
+        }
+    }
+}
+
+/// More columns than one tile has, and so many rows that threads take pieces of them.
+#[test]
+fn takes_wide_and_long_columns() {
+    for shape in [[35, 1025], [20_000, 20], [2_100, 130]] {
+        let values = noise(shape[0] * shape[1], 6);
+        let x = Array::new(DType::F32, &shape, &values);
+        for f in [Reduction::Sum, Reduction::Max] {
+            check(f, &x, &[0], DType::F32);
+            check(f, &x.scattered(), &[0], DType::F32);
+        }
+    }
+}
+
 #[test]
 fn integers_wrap_and_keep_all_bits() {
     let x = Array::ints(DType::I64, &[3], &[i64::MAX, 1, 5]);

@@ -144,6 +144,18 @@ fn meets_what_is_not_finite() {
             let expected: Vec<f64> = y.iter().flat_map(|y| [*y; 20]).collect();
             assert!(same(&got, &expected), "{x:?} {dtype}");
         }
+        // Wherever it is in a longer lane.
+        for n in [32, 33, 100] {
+            for at in [0, n / 2, n - 1] {
+                let mut lane = vec![1.0; n];
+                lane[at] = NAN;
+                let lane = Array::new(dtype, &[n], &lane);
+                for log in [false, true] {
+                    let got = forward(log, &lane, 0, dtype);
+                    assert!(got.iter().all(|y| y.is_nan()), "{n} {at} {dtype}");
+                }
+            }
+        }
         let x = Array::new(dtype, &[2], &[0.0, -INF]);
         assert_eq!(forward(true, &x, 0, dtype), [0.0, -INF]);
     }
