@@ -1,6 +1,7 @@
 //! Tests of sorting, searching and counting.
 
 use super::super::testing::{Array, noise, same};
+use super::order::LONG;
 use super::*;
 use crate::base::rng::philox;
 
@@ -253,5 +254,77 @@ fn long_and_partial_sorts() {
                 }
             }
         }
+    }
+}
+
+/// Long lanes of every kind of key: wider than a word has room for, of few bits, with constant digits,
+/// all equal, and such that agree in their upper bits.
+#[test]
+fn long_lanes_of_any_keys() {
+    let bits = |i: usize| {
+        let [a, b, ..] = philox(3, i as u64);
+        (u64::from(a) << 32 | u64::from(b)) as i64
+    };
+    let kinds: [(&str, fn(i64) -> i64); 7] = [
+        ("all bits", |x| x),
+        ("small", |x| x & 1023),
+        ("constant digits", |x| x & 0x7F_0000_7FF0_0001),
+        ("equal", |_| -7),
+        ("two", |x| if x & 1 == 0 { i64::MIN } else { i64::MAX }),
+        ("far, close together", |x| (x & 1) << 62 | (x >> 8 & 0xFFF)),
+        ("negative", |x| -(x & 0xFFFF_FFFF)),
+    ];
+    for n in [2048, LONG - 1, LONG, LONG + 12_345] {
+        for (kind, f) in kinds {
+            let values: Vec<i64> = (0..n).map(|i| f(bits(i))).collect();
+            for (dtype, cut) in [(DType::I64, 0), (DType::I32, 32), (DType::I8, 56)] {
+                let values: Vec<i64> = values.iter().map(|x| x << cut >> cut).collect();
+                let x = Array::ints(dtype, &[n], &values);
+                for descending in [false, true] {
+                    let mut expected: Vec<usize> = (0..n).collect();
+                    expected.sort_by(|i, j| {
+                        let order = values[*i].cmp(&values[*j]);
+                        if descending { order.reverse() } else { order }
+                    });
+                    let k = if descending { n / 2 } else { n };
+                    let out = Array::ints(dtype, &[k], &vec![0; k]);
+                    let index = Array::ints(DType::I64, &[k], &vec![-1; k]);
+                    sort(out.view(), index.view(), x.view(), 0, descending);
+                    let places: Vec<i64> = expected[..k].iter().map(|&i| i as i64).collect();
+                    assert!(
+                        index.integers() == places,
+                        "{kind} {dtype} {n} {descending}"
+                    );
+                    let sorted: Vec<i64> = expected[..k].iter().map(|&i| values[i]).collect();
+                    assert!(out.integers() == sorted, "{kind} {dtype} {n} {descending}");
+                }
+            }
+        }
+    }
+}
+
+/// Doubles that differ in their lowest bits only, beside others far away.
+#[test]
+fn doubles_that_agree_in_their_upper_bits() {
+    for n in [100, 3000, LONG + 1] {
+        let values: Vec<f64> = (0..n)
+            .map(|i| match philox(5, i as u64)[0] {
+                x if x % 50 == 0 => -1e300,
+                x if x % 50 == 1 => NAN,
+                x => f64::from_bits(1.5f64.to_bits() + u64::from(x % 5000)),
+            })
+            .collect();
+        let x = Array::new(DType::F64, &[n], &values);
+        let (got, index) = sorted(&x, DType::F64, 0, false);
+        let mut expected: Vec<usize> = (0..n).collect();
+        let key = |i: &usize| (values[*i].is_nan(), values[*i]);
+        expected.sort_by(|i, j| {
+            key(i)
+                .partial_cmp(&key(j))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let chosen: Vec<f64> = expected.iter().map(|&i| values[i]).collect();
+        assert!(same(&got, &chosen));
+        assert!(index.iter().zip(&expected).all(|(i, j)| *i == *j as i64));
     }
 }
