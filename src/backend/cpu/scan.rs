@@ -273,24 +273,29 @@ versions! {
 
 #[inline(always)]
 fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], mut carry: C) -> C {
-    let mut step = |x: &[C], y: &mut [C]| {
-        let mut group = x[0];
-        y[0] = F::merge(carry, group);
-        for (&x, y) in x.iter().zip(y.iter_mut()).skip(1) {
-            group = F::merge(group, x);
-            *y = F::merge(carry, group);
-        }
-        carry = F::merge(carry, group);
-    };
     // Whole groups on their own, so that their loop is unrolled.
     let mut y = y.chunks_exact_mut(F::GROUP);
     let x = x.chunks_exact(F::GROUP);
     let rest = x.remainder();
-    x.zip(&mut y).for_each(|(x, y)| step(x, y));
+    for (x, y) in x.zip(&mut y) {
+        carry = group::<C, F>(x, y, carry);
+    }
     if !rest.is_empty() {
-        step(rest, y.into_remainder());
+        carry = group::<C, F>(rest, y.into_remainder(), carry);
     }
     carry
+}
+
+/// Scans one group.
+#[inline(always)]
+fn group<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], carry: C) -> C {
+    let mut group = x[0];
+    y[0] = F::merge(carry, group);
+    for (&x, y) in x.iter().zip(y.iter_mut()).skip(1) {
+        group = F::merge(group, x);
+        *y = F::merge(carry, group);
+    }
+    F::merge(carry, group)
 }
 
 #[inline(always)]
