@@ -13,7 +13,7 @@ mod select;
 mod tests;
 
 use order::{Room, order};
-use select::first_few;
+use select::select;
 
 /// Up to one in so many elements are selected, rather than all sorted.
 const FEW: usize = 8;
@@ -87,22 +87,34 @@ fn without(layout: &Layout, dim: usize) -> Layout {
 }
 
 /// See [`super::super::Backend::sort`].
-pub(super) fn sort(values: View, index: View, x: View, dim: usize, descending: bool) {
+pub(super) fn sort(values: View, index: View, x: View, dim: usize, descending: bool, first: usize) {
     if values.numel() == 0 {
         return;
     }
-    with_number!(x.dtype, T => sort_lanes::<T>(values, index, x, dim, descending));
+    with_number!(x.dtype, T => sort_lanes::<T>(values, index, x, dim, descending, first));
 }
 
-fn sort_lanes<T: Key>(values: View, index: View, x: View, dim: usize, descending: bool) {
+fn sort_lanes<T: Key>(
+    values: View,
+    index: View,
+    x: View,
+    dim: usize,
+    descending: bool,
+    first: usize,
+) {
     let (n, sx) = size_and_stride(x.layout, dim);
     let (k, sv) = size_and_stride(values.layout, dim);
     let (_, si) = size_and_stride(index.layout, dim);
     let lanes = [values, index, x].map(|v| without(v.layout, dim));
     let walk = Walk::new(&[&lanes[0], &lanes[1], &lanes[2]]);
     let flip = flip::<T>(descending);
+    let ranks = first..first + k;
     let few = k * FEW <= n;
-    let cost = if few { 2.0 } else { 10.0 };
+    let cost = match (few, first) {
+        (true, 0) => 2.0,
+        (true, _) => 5.0,
+        (false, _) => 10.0,
+    };
     threads::ranges(walk.len(), 1, n as f64 * cost, |range| {
         let mut copy = Vec::new();
         let mut room = Room::default();
@@ -113,14 +125,14 @@ fn sort_lanes<T: Key>(values: View, index: View, x: View, dim: usize, descending
             let put = |rank: usize, from: usize| {
                 // SAFETY: NOTE [Views in bounds]: both have `k` elements along the dimension.
                 unsafe {
-                    *values.at(rank * sv) = lane[from];
-                    *index.at(rank * si) = from as i64;
+                    *values.at((rank - first) * sv) = lane[from];
+                    *index.at((rank - first) * si) = from as i64;
                 }
             };
             if few {
-                first_few(lane, k, flip, put);
+                select(lane, ranks.clone(), flip, put);
             } else {
-                order(lane, k, flip, &mut room, put);
+                order(lane, ranks.clone(), flip, &mut room, put);
             }
         });
     });

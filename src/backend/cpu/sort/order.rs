@@ -16,13 +16,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lanes from this length on are cut by their highest digit into parts that fit into caches, which
 /// threads share.
-pub(super) const LONG: usize = 1 << 15;
+pub(super) const LONG: usize = 1 << 18;
 
 /// Bits of the digit that long lanes are cut by.
 const TOP: u32 = 8;
 
 /// Elements of a long lane that one task looks at.
 const CHUNK: usize = 1 << 14;
+
+/// Fewer words than these are not worth vectors.
+const SHORT: usize = 32;
 
 /// From so many words on, a sort by digits is quicker than one by comparisons.
 const MANY: usize = 1 << 11;
@@ -44,11 +47,11 @@ impl Room {
     }
 }
 
-/// Calls `put` with the ranks below `k` and the positions of the elements that have them, in the order
-/// of their keys with `flip` applied.
+/// Calls `put` with some ranks and the positions of the elements that have them, in the order of their
+/// keys with `flip` applied.
 pub(super) fn order<T: Key>(
     lane: &[T],
-    k: usize,
+    ranks: Range<usize>,
     flip: u64,
     room: &mut Room,
     put: impl Fn(usize, usize) + Sync,
@@ -57,9 +60,10 @@ pub(super) fn order<T: Key>(
     let [words, spare] = room.of(n);
     let by = Order::new(lane, flip);
     let put_all = |start: usize, words: &[u64]| {
-        let ranks = start..k.max(start);
-        ranks
+        let skipped = ranks.start.saturating_sub(start);
+        (start..ranks.end)
             .zip(words)
+            .skip(skipped)
             .for_each(|(rank, &word)| put(rank, by.position(word)));
     };
     if n < LONG {
@@ -73,7 +77,7 @@ pub(super) fn order<T: Key>(
     let (words, spare) = (Shared(words.as_mut_ptr()), Shared(spare.as_mut_ptr()));
     threads::tasks(1 << TOP, n as f64 * 10.0 / f64::from(1 << TOP), |part| {
         let range = starts[part]..starts[part + 1];
-        if range.start < k && !range.is_empty() {
+        if range.start < ranks.end.min(range.end) && range.end > ranks.start {
             let start = range.start;
             // SAFETY: the ranges of different parts do not overlap, and lie within the buffers.
             let (words, spare) = unsafe { (words.slice(range.clone()), spare.slice(range)) };
@@ -133,7 +137,12 @@ impl<'a, T: Key> Order<'a, T> {
     /// Writes the words of the elements from `first` on, without the lowest `rest` bits of the keys.
     fn pack(&self, first: usize, rest: u32, words: &mut [u64]) {
         let lane = &self.lane[first..first + words.len()];
-        pack(lane, first, self.flip, self.least, rest, self.places, words);
+        let (flip, least, places) = (self.flip, self.least, self.places);
+        if words.len() < SHORT {
+            pack_body(lane, first, flip, least, rest, places, words);
+        } else {
+            pack(lane, first, flip, least, rest, places, words);
+        }
     }
 
     #[inline(always)]
@@ -218,7 +227,7 @@ unsafe fn distribute(words: &[u64], low: u32, places: &mut [usize; 1 << TOP], to
 
 versions! {
     /// The least and the greatest key.
-    fn extent<T: Key>(lane: &[T], flip: u64) -> (u64, u64) = extent_body;
+    pub(super) fn extent<T: Key>(lane: &[T], flip: u64) -> (u64, u64) = extent_body;
     /// Writes the words of elements that begin at `first`.
     fn pack<T: Key>(
         lane: &[T], first: usize, flip: u64, least: u64, rest: u32, places: u32, words: &mut [u64]
