@@ -273,15 +273,16 @@ versions! {
 
 #[inline(always)]
 fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], mut carry: C) -> C {
+    let y = &mut y[..x.len()];
     // Whole groups on their own, so that their loop is unrolled.
-    let mut y = y.chunks_exact_mut(F::GROUP);
-    let x = x.chunks_exact(F::GROUP);
-    let rest = x.remainder();
-    for (x, y) in x.zip(&mut y) {
-        carry = group::<C, F>(x, y, carry);
+    let whole = x.len() - x.len() % F::GROUP;
+    let mut start = 0;
+    while start < whole {
+        carry = group::<C, F>(&x[start..][..F::GROUP], &mut y[start..][..F::GROUP], carry);
+        start += F::GROUP;
     }
-    if !rest.is_empty() {
-        carry = group::<C, F>(rest, y.into_remainder(), carry);
+    if whole < x.len() {
+        carry = group::<C, F>(&x[whole..], &mut y[whole..], carry);
     }
     carry
 }
@@ -291,11 +292,11 @@ fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], mut carry: C) -> C {
 fn group<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], carry: C) -> C {
     let mut group = x[0];
     y[0] = F::merge(carry, group);
-    for (&x, y) in x.iter().zip(y.iter_mut()).skip(1) {
-        group = F::merge(group, x);
-        *y = F::merge(carry, group);
+    for i in 1..x.len() {
+        group = F::merge(group, x[i]);
+        y[i] = F::merge(carry, group);
     }
-    F::merge(carry, group)
+    y[x.len() - 1]
 }
 
 #[inline(always)]
