@@ -246,9 +246,9 @@ pub trait Backend: Send + Sync {
     /// places of `x`, in order, with `combine` ([`Combine::Set`] or [`Combine::Add`]).
     fn index_put(&self, combine: Combine, x: View, indices: &[View], values: View) -> Result<()>;
 
-    /// The first elements of `x` in order along `dim`, as many as `values` has there, stably; NaN
-    /// sorts as the greatest. `index` receives positions as `i64`.
-    fn sort(&self, values: View, index: View, x: View, dim: usize, descending: bool);
+    /// The elements of `x` in order along `dim` from rank `first` on, as many as `values` has there,
+    /// stably; NaN sorts as the greatest. `index` receives positions as `i64`.
+    fn sort(&self, values: View, index: View, x: View, dim: usize, descending: bool, first: usize);
 
     /// `x` with the order reversed along the dimensions `dims`.
     fn flip(&self, out: View, x: View, dims: &[usize]);

@@ -29,7 +29,7 @@ fn round(c: [u32; 4], k: [u32; 2]) -> [u32; 4] {
 /// assert_eq!(philox(7, 3), philox(7, 3));
 /// assert_ne!(philox(7, 3), philox(7, 4));
 /// ```
-#[inline]
+#[inline(always)]
 pub fn philox(seed: u64, counter: u64) -> [u32; 4] {
     let mut c = [counter as u32, (counter >> 32) as u32, 0, 0];
     let mut k = [seed as u32, (seed >> 32) as u32];
@@ -41,23 +41,15 @@ pub fn philox(seed: u64, counter: u64) -> [u32; 4] {
 }
 
 /// Blocks `first`, `first + 1`, ... of the stream of `seed`, word by word: block `i` becomes
-/// `words[..][i]`. The four slices are equally long. A round goes over all blocks before the next
-/// one starts, which compiles to vector code.
+/// `words[..][i]`. The four slices are equally long. Blocks do not depend on each other, so the loop
+/// compiles to vector code, whose registers hold them through all rounds.
 #[inline(always)]
 pub fn philox_blocks(seed: u64, first: u64, words: [&mut [u32]; 4]) {
     let [a, b, c, d] = words;
     let n = a.len();
     let (b, c, d) = (&mut b[..n], &mut c[..n], &mut d[..n]);
     for i in 0..n {
-        let counter = first.wrapping_add(i as u64);
-        (a[i], b[i], c[i], d[i]) = (counter as u32, (counter >> 32) as u32, 0, 0);
-    }
-    let mut k = [seed as u32, (seed >> 32) as u32];
-    for _ in 0..10 {
-        for i in 0..n {
-            [a[i], b[i], c[i], d[i]] = round([a[i], b[i], c[i], d[i]], k);
-        }
-        k = [k[0].wrapping_add(W0), k[1].wrapping_add(W1)];
+        [a[i], b[i], c[i], d[i]] = philox(seed, first.wrapping_add(i as u64));
     }
 }
 

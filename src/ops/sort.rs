@@ -12,6 +12,7 @@ use crate::tape::{Outputs, mode};
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
 use smallvec::smallvec;
+use std::ops::Range;
 
 /// This family.
 pub(super) static OPS: &[&OpDef] = &[
@@ -42,8 +43,8 @@ const NAMES: Returns = Returns::Named(&["values", "indices"]);
 /// The kernel of the sorts: values and positions.
 pub static ORDER: OpDef = OpDef {
     name: "sort_order",
-    doc: "The first `k` elements in order along `dim`, and their positions.",
-    sig: &["(input, dim: int, descending: bool, k: int)"],
+    doc: "The `k` elements in order along `dim` from rank `first` on, and their positions.",
+    sig: &["(input, dim: int, descending: bool, k: int, first: int)"],
     forms: Forms::HIDDEN,
     returns: Returns::Tuple,
     meta: |call| {
@@ -61,8 +62,9 @@ pub static ORDER: OpDef = OpDef {
         let x = cx.call.tensor(0);
         let dim = wrap_dim(cx.int(0), x.ndim())?;
         let (values, places) = (cx.outs[0].as_view(), cx.outs[1].as_view());
+        let first = cx.int(3) as usize;
         cx.backend
-            .sort(values, places, x.as_view(), dim, cx.bool(1));
+            .sort(values, places, x.as_view(), dim, cx.bool(1), first);
         Ok(())
     }),
     batch: Batch::Dims,
@@ -73,12 +75,18 @@ pub static ORDER: OpDef = OpDef {
 /// The elements in order along `dim`, without history, and their positions.
 fn sorted(x: &Tensor, dim: usize, descending: bool) -> Result<(Tensor, Tensor)> {
     let n = x.shape().get(dim).map_or(1, |n| *n);
-    first_sorted(x, dim, descending, n)
+    some_sorted(x, dim, descending, 0..n)
 }
 
-/// The first `k` elements in order along `dim`, without history, and their positions.
-fn first_sorted(x: &Tensor, dim: usize, descending: bool, k: usize) -> Result<(Tensor, Tensor)> {
-    let attrs: Attrs = [dim.into(), descending.into(), k.into()]
+/// The elements of some ranks in order along `dim`, without history, and their positions.
+fn some_sorted(
+    x: &Tensor,
+    dim: usize,
+    descending: bool,
+    ranks: Range<usize>,
+) -> Result<(Tensor, Tensor)> {
+    let (k, first) = (ranks.len().into(), ranks.start.into());
+    let attrs: Attrs = [dim.into(), descending.into(), k, first]
         .into_iter()
         .collect();
     let mut outs = super::dispatch::run(&ORDER, &[x.detach().into()], &attrs)?;
@@ -165,7 +173,7 @@ pub static TOPK: OpDef = OpDef {
             "selected index k out of range: k is {k}, and dimension {dim} of {} has {n} elements",
             x.shape()
         );
-        let (values, places) = first_sorted(x, dim, call.attrs.bool(2), k as usize)?;
+        let (values, places) = some_sorted(x, dim, call.attrs.bool(2), 0..k as usize)?;
         Ok(smallvec![with_history(values, x, &places, dim)?, places])
     }),
     ..OpDef::COMPOSITE
@@ -199,10 +207,7 @@ pub static KTHVALUE: OpDef = OpDef {
             runtime,
             "kthvalue(): selected number k out of range for dimension {dim}: k is {k} of {n}"
         );
-        let (_, mut places) = first_sorted(x, dim, false, k as usize)?;
-        if x.ndim() > 0 {
-            places = slice(places, dim, k - 1, k, 1i64)?;
-        }
+        let (_, places) = some_sorted(x, dim, false, k as usize - 1..k as usize)?;
         chosen(x, places, dim, call.attrs.bool(2))
     }),
     ..OpDef::COMPOSITE
@@ -217,24 +222,26 @@ fn median_place(x: &Tensor, dim: usize, skip_nan: bool) -> Result<Tensor> {
         "median(): Expected reduction dim {dim} to have non-zero size, but the shape is {}",
         x.shape()
     );
+    let middle = (n - 1) / 2;
+    if !(skip_nan && x.dtype().is_float()) {
+        let place = some_sorted(x, dim, false, middle as usize..middle as usize + 1)?.1;
+        if !x.dtype().is_float() {
+            return Ok(place);
+        }
+        // Where there is a NaN, the first one is the greatest element.
+        let greatest = argmax(x.detach(), dim, true)?;
+        let is_nan = isnan(gather(x.detach(), &greatest, dim)?)?;
+        return where_(is_nan, greatest, place);
+    }
     let (_, places) = sorted(x, dim, false)?;
     if x.ndim() == 0 {
         return Ok(places);
     }
-    let middle = (n - 1) / 2;
-    if !x.dtype().is_float() {
-        return slice(places, dim, middle, middle + 1, 1i64);
-    }
     // NaN sorts to the end.
     let nans = sum_dims(isnan(x.detach())?, dim, true, None::<DType>)?;
-    let rank = if skip_nan {
-        let valid = sub(n, nans)?;
-        let middle = super::floor_divide(sub(&valid, 1i64)?, 2i64)?;
-        where_(gt(valid, 0i64)?, middle, 0i64)?
-    } else {
-        where_(gt(&nans, 0i64)?, sub(n, &nans)?, middle)?
-    };
-    gather(places, rank, dim)
+    let valid = sub(n, nans)?;
+    let middle = super::floor_divide(sub(&valid, 1i64)?, 2i64)?;
+    gather(places, where_(gt(valid, 0i64)?, middle, 0i64)?, dim)
 }
 
 /// The lower median of all elements.

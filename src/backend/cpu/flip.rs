@@ -5,7 +5,8 @@ use super::index::with_size;
 use super::isa::versions;
 use super::threads;
 use super::transpose::Word;
-use super::walk::address;
+use super::walk::{Walk, address};
+use crate::base::{Layout, Strides};
 
 /// See [`super::super::Backend::flip`].
 pub(super) fn flip(out: View, x: View, dims: &[usize]) {
@@ -16,25 +17,32 @@ pub(super) fn flip(out: View, x: View, dims: &[usize]) {
         });
         return;
     };
-    let shape = &x.layout.shape;
-    let n = shape[last];
     if x.numel() == 0 {
         return;
     }
-    let rows: usize = shape[..last].iter().product();
-    let (from_stride, to_stride) = (x.layout.strides[last], out.layout.strides[last]);
-    let reversed = dims.contains(&last);
-    let run = |row: usize| {
-        let (mut from, mut to, mut rest) = (x.layout.offset, out.layout.offset, row);
-        for d in (0..last).rev() {
-            let (i, size) = (rest % shape[d], shape[d]);
-            rest /= size;
-            to += i * out.layout.strides[d];
-            let i = if dims.contains(&d) { size - 1 - i } else { i };
-            from += i * x.layout.strides[d];
-        }
-        with_size!(x.dtype, T => {
-            let (from, to) = (address::<T>(&x, from), address::<T>(&out, to));
+    let (shape, strides) = (&x.layout.shape, &x.layout.strides);
+    let n = shape[last];
+    let rows = |strides: Strides, offset| Layout {
+        shape: shape[..last].into(),
+        strides,
+        offset,
+    };
+    // How far rows lie ahead along dimensions that keep their order, and back from the last ones
+    // along those that are reversed.
+    let reversed = |d: &usize| dims.contains(d);
+    let steps = |back: bool| (0..last).map(move |d| strides[d] * usize::from(reversed(&d) == back));
+    let end = (0..last)
+        .filter(reversed)
+        .map(|d| (shape[d] - 1) * strides[d]);
+    let ahead = rows(steps(false).collect(), x.layout.offset + end.sum::<usize>());
+    let back = rows(steps(true).collect(), 0);
+    let to = rows(out.layout.strides[..last].into(), out.layout.offset);
+    let walk = Walk::new(&[&to, &ahead, &back]);
+    let (from_stride, to_stride) = (strides[last], out.layout.strides[last]);
+    let reversed = reversed(&last);
+    threads::ranges(walk.len(), 1, n as f64 * 0.2 + 5.0, |range| {
+        with_size!(x.dtype, T => walk.elements_in(range, |[to, ahead, back, _]| {
+            let (from, to) = (address::<T>(&x, ahead - back), address::<T>(&out, to));
             if from_stride == 1 && to_stride == 1 {
                 // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
                 let (from, to) = unsafe {
@@ -55,9 +63,8 @@ pub(super) fn flip(out: View, x: View, dims: &[usize]) {
                     unsafe { *to.add(i * to_stride) = *from.add(j * from_stride) };
                 }
             }
-        });
-    };
-    threads::ranges(rows, 1, n as f64 * 0.2 + 10.0, |range| range.for_each(run));
+        }));
+    });
 }
 
 versions! {

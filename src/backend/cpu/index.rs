@@ -10,7 +10,7 @@
 use super::super::{Combine, View};
 use super::isa::versions;
 use super::scratch::Scratch;
-use super::threads;
+use super::threads::{self, Shared};
 use super::walk::{Walk, address};
 use crate::base::{DType, Layout, Result, Shape};
 use crate::ensure;
@@ -239,27 +239,14 @@ fn cut_to(layout: &Layout, shape: &Shape) -> Layout {
     held_at(layout, shape, usize::MAX)
 }
 
-/// Calls `f` with the row-major position and the value of each entry of `index`, in that order.
-#[inline(always)]
-fn for_each_entry(index: &View, mut f: impl FnMut(usize, i64)) {
-    debug_assert_eq!(index.dtype, DType::I64);
-    let order = Layout::contiguous(index.layout.shape.clone());
-    let walk = Walk::new(&[&order, index.layout]);
-    walk.for_each(|at| {
-        let first = address::<i64>(index, at[1]);
-        for i in 0..walk.run {
-            // SAFETY: NOTE [Views in bounds].
-            f(at[0] + i, unsafe { *first.add(i * walk.stride[1]) });
-        }
-    });
-}
-
 /// The first entry that `bad` is true for.
 #[cold]
 fn find(index: &View, bad: impl Fn(i64) -> bool) -> i64 {
     let mut found = None;
-    for_each_entry(index, |_, k| {
-        if bad(k) && found.is_none() {
+    Walk::in_order(&[index.layout]).elements(|[at, ..]| {
+        // SAFETY: NOTE [Views in bounds].
+        let k = unsafe { *address::<i64>(index, at) };
+        if found.is_none() && bad(k) {
             found = Some(k);
         }
     });
@@ -403,38 +390,97 @@ pub(super) fn scatter(
 fn look_up(x: &Layout, indices: &[View]) -> Result<Scratch<usize>> {
     let n = indices.first().map_or(1, View::numel);
     let mut places = Scratch::filled(n, 0usize);
+    let places_at = Shared(places.as_mut_ptr());
     for (dim, index) in indices.iter().enumerate() {
+        debug_assert_eq!(index.dtype, DType::I64);
         debug_assert_eq!(index.layout.shape, indices[0].layout.shape);
         let (size, step) = (x.shape[dim], x.strides[dim]);
-        // A negative entry counts from the end: its sign lets the size through.
-        let wrap = |k: i64| k.wrapping_add(size as i64 & (k >> 63)) as u64;
-        let outside = |k: i64| wrap(k) >= size as u64;
-        let mut bad = false;
-        for_each_entry(index, |i, k| {
-            bad |= outside(k);
-            // What a bad entry makes of it is not used.
-            places[i] = places[i].wrapping_add((wrap(k) as usize).wrapping_mul(step));
+        let order = Layout::contiguous(index.layout.shape.clone());
+        let walk = Walk::new(&[&order, index.layout]);
+        let bad = AtomicBool::new(false);
+        threads::ranges(walk.len(), 64, 0.8, |range| {
+            walk.pieces_in(range, usize::MAX, |at, n| {
+                // SAFETY: pieces do not overlap, and there is a place for each entry.
+                let places = unsafe { places_at.slice(at[0]..at[0] + n) };
+                let (first, stride) = (address::<i64>(index, at[1]), walk.stride[1]);
+                let outside = if stride == 1 {
+                    // SAFETY: NOTE [Views in bounds]. What others write meanwhile is checked too:
+                    // each entry is read once.
+                    locate(
+                        unsafe { std::slice::from_raw_parts(first, n) },
+                        size,
+                        step,
+                        places,
+                    )
+                } else {
+                    // SAFETY: NOTE [Views in bounds].
+                    let entry = |i: usize| unsafe { *first.add(i * stride) };
+                    let each = places.iter_mut().enumerate();
+                    each.fold(false, |any, (i, place)| {
+                        any | advance(place, entry(i), size, step)
+                    })
+                };
+                if outside {
+                    bad.store(true, Ordering::Relaxed);
+                }
+            });
         });
         ensure!(
-            !bad,
+            !bad.into_inner(),
             index,
             "index {} is out of bounds for dimension {dim} with size {size}",
-            find(index, outside)
+            find(index, |k| wrap(k, size) >= size as u64)
         );
     }
     Ok(places)
 }
 
+/// An entry of an index, where a negative one counts from the end: its sign lets the size through.
+#[inline(always)]
+fn wrap(k: i64, size: usize) -> u64 {
+    k.wrapping_add(size as i64 & (k >> 63)) as u64
+}
+
+/// Moves a place to entry `k` of a dimension; whether there is no such entry, in which case the
+/// place is not used.
+#[inline(always)]
+fn advance(place: &mut usize, k: i64, size: usize, step: usize) -> bool {
+    let k = wrap(k, size);
+    *place = place.wrapping_add((k as usize).wrapping_mul(step));
+    k >= size as u64
+}
+
+versions! {
+    /// Moves places to the entries of a dimension; whether one is outside.
+    fn locate<>(entries: &[i64], size: usize, step: usize, places: &mut [usize]) -> bool
+        = locate_body;
+}
+
+#[inline(always)]
+fn locate_body(entries: &[i64], size: usize, step: usize, places: &mut [usize]) -> bool {
+    let each = places.iter_mut().zip(entries);
+    each.fold(false, |any, (place, &k)| {
+        any | advance(place, k, size, step)
+    })
+}
+
 /// Elements that an indexing op pairs up between `x` and the other side, the dense one.
-struct Run {
-    /// The first element of the dense side.
-    dense: usize,
-    /// The first element of `x`.
-    x: usize,
-    /// How many there are.
-    n: usize,
-    /// Strides: of the dense side and of `x`.
-    strides: (usize, usize),
+enum Run<'a> {
+    /// A row of `n` elements: the first one on the dense side and in `x`, and the strides there.
+    Row {
+        dense: usize,
+        x: usize,
+        n: usize,
+        strides: (usize, usize),
+    },
+    /// Single elements: the first one on the dense side and the stride there, and the places of those
+    /// of `x`, from a position on.
+    Picks {
+        dense: usize,
+        step: usize,
+        x: usize,
+        places: &'a [usize],
+    },
 }
 
 /// All runs of elements, in an order in which those of `x` that coincide come in row-major order of
@@ -492,26 +538,33 @@ impl<'a> Runs<'a> {
 
     /// Calls `f` with the runs of some parts.
     #[inline(always)]
-    fn each(&self, parts: Range<usize>, mut f: impl FnMut(Run)) {
+    fn each(&self, parts: Range<usize>, mut f: impl FnMut(Run<'a>)) {
         let (strides, step) = (self.strides, self.heads.stride[1]);
         if self.across {
             for part in parts {
                 let ((d, p), i) = (self.starts[part / self.run], part % self.run);
-                for (j, place) in self.places.iter().enumerate() {
-                    f(Run {
-                        dense: d + i * strides.0 + j * step,
-                        x: p + i * strides.1 + place,
-                        n: 1,
-                        strides,
-                    });
-                }
+                f(Run::Picks {
+                    dense: d + i * strides.0,
+                    step,
+                    x: p + i * strides.1,
+                    places: self.places,
+                });
             }
             return;
         }
         self.heads.pieces_in(parts, usize::MAX, |at, n| {
-            for (j, place) in self.places[at[0]..at[0] + n].iter().enumerate() {
+            let places = &self.places[at[0]..at[0] + n];
+            if let ([(d, p)], 1) = (&self.starts[..], self.run) {
+                return f(Run::Picks {
+                    dense: d + at[1],
+                    step,
+                    x: *p,
+                    places,
+                });
+            }
+            for (j, place) in places.iter().enumerate() {
                 for (d, p) in &self.starts {
-                    f(Run {
+                    f(Run::Row {
                         dense: d + at[1] + j * step,
                         x: p + place,
                         n: self.run,
@@ -534,11 +587,15 @@ pub(super) fn index(out: View, x: View, indices: &[View]) -> Result<()> {
     let runs = Runs::new(&places, (x.layout, k), (out.layout, lead));
     let (parts, elements) = runs.parts();
     threads::ranges(parts, 1, elements as f64 * 0.3 + 3.0, |range| {
-        with_size!(x.dtype, T => runs.each(range, |r| {
+        with_size!(x.dtype, T => runs.each(range, |run| {
             // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
             unsafe {
-                let (to, from) = (address::<T>(&out, r.dense), address::<T>(&x, r.x));
-                combine_run(to, r.strides.0, from, r.strides.1, r.n, |_, y| y);
+                pair::<T>(
+                    run,
+                    (address(&out, 0), address(&x, 0)),
+                    |to, from| *to = *from,
+                    |to, from, n| std::ptr::copy(from, to, n),
+                );
             }
         }));
     });
@@ -559,50 +616,75 @@ pub(super) fn index_put(combine: Combine, x: View, indices: &[View], values: Vie
     let k = indices.len();
     let lead = values.layout.ndim() + k - x.layout.ndim();
     let runs = Runs::new(&places, (x.layout, k), (values.layout, lead));
-    macro_rules! run {
-        ($T:ident, $f:expr) => {
-            runs.each(0..runs.parts().0, |r| {
-                // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
-                unsafe {
-                    let (to, from) = (address::<$T>(&x, r.x), address::<$T>(&values, r.dense));
-                    combine_run(to, r.strides.1, from, r.strides.0, r.n, $f);
-                }
-            })
-        };
-    }
+    let all = 0..runs.parts().0;
     if combine == Combine::Set {
-        with_size!(x.dtype, T => run!(T, |_, y| y));
+        with_size!(x.dtype, T => runs.each(all, |run| {
+            // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
+            unsafe {
+                pair::<T>(
+                    run,
+                    (address(&values, 0), address(&x, 0)),
+                    |from, to| *to = *from,
+                    |from, to, n| std::ptr::copy(from, to, n),
+                );
+            }
+        }));
     } else {
-        with_number!(x.dtype, T => run!(T, Number::add));
+        with_number!(x.dtype, T => runs.each(all, |run| {
+            let add = |from: *mut T, to: *mut T| {
+                // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices].
+                unsafe { *to = (*to).add(*from) }
+            };
+            // SAFETY: as above.
+            unsafe {
+                pair::<T>(run, (address(&values, 0), address(&x, 0)), add, |from, to, n| {
+                    (0..n).for_each(|i| add(from.add(i), to.add(i)));
+                });
+            }
+        }));
     }
     Ok(())
 }
 
-/// `to[i] = f(to[i], from[i])` for `n` elements.
+/// Calls `one` with the addresses of each pair of elements on the dense side and in `x`, or `row`
+/// with those of the first pair of a row that lies without gaps on both sides, and its length.
 ///
 /// # Safety
-/// The elements lie within their storages.
+/// The elements lie within the buffers that begin at the addresses.
 #[inline(always)]
-unsafe fn combine_run<T: Copy>(
-    to: *mut T,
-    to_stride: usize,
-    from: *const T,
-    from_stride: usize,
-    n: usize,
-    f: impl Fn(T, T) -> T,
+unsafe fn pair<T>(
+    run: Run,
+    start: (*mut T, *mut T),
+    one: impl Fn(*mut T, *mut T),
+    row: impl Fn(*mut T, *mut T, usize),
 ) {
-    // SAFETY: the caller's promise. The first two branches are the last one, made fast.
+    // SAFETY: the caller's promise.
     unsafe {
-        if n == 1 {
-            *to = f(*to, *from);
-        } else if to_stride == 1 && from_stride == 1 {
-            for i in 0..n {
-                *to.add(i) = f(*to.add(i), *from.add(i));
+        match run {
+            Run::Row {
+                dense,
+                x,
+                n,
+                strides,
+            } => {
+                let (a, b) = (start.0.add(dense), start.1.add(x));
+                if strides == (1, 1) {
+                    return row(a, b, n);
+                }
+                for i in 0..n {
+                    one(a.add(i * strides.0), b.add(i * strides.1));
+                }
             }
-        } else {
-            for i in 0..n {
-                let to = to.add(i * to_stride);
-                *to = f(*to, *from.add(i * from_stride));
+            Run::Picks {
+                dense,
+                step,
+                x,
+                places,
+            } => {
+                let (a, b) = (start.0.add(dense), start.1.add(x));
+                for (i, &place) in places.iter().enumerate() {
+                    one(a.add(i * step), b.add(place));
+                }
             }
         }
     }

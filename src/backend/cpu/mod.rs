@@ -98,8 +98,8 @@ impl Backend for Cpu {
         index::index_put(combine, x, indices, values)
     }
 
-    fn sort(&self, values: View, index: View, x: View, dim: usize, descending: bool) {
-        sort::sort(values, index, x, dim, descending);
+    fn sort(&self, values: View, index: View, x: View, dim: usize, descending: bool, first: usize) {
+        sort::sort(values, index, x, dim, descending, first);
     }
 
     fn flip(&self, out: View, x: View, dims: &[usize]) {

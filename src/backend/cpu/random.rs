@@ -298,8 +298,15 @@ fn draw_any<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl 
     }
 }
 
-/// [`draw_any`] in vectors of 256 bits. The same numbers: the compiler fuses no multiplication and
+/// [`draw_any`] in vectors of 512 bits. The same numbers: the compiler fuses no multiplication and
 /// addition.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
+fn draw_avx512<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(Bits) -> C) {
+    draw_any(to, words, seed, first, f);
+}
+
+/// [`draw_any`] in vectors of 256 bits.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn draw_avx2<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(Bits) -> C) {
@@ -309,9 +316,14 @@ fn draw_avx2<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl
 /// [`draw_any`], as fast as the machine can.
 fn draw<C>(to: &mut [C], words: &mut Words, seed: u64, first: u64, f: &impl Fn(Bits) -> C) {
     #[cfg(target_arch = "x86_64")]
-    if to.len() > 4 && isa() >= Isa::Avx2 {
-        // SAFETY: the machine has the feature.
-        return unsafe { draw_avx2(to, words, seed, first, f) };
+    if to.len() > 4 {
+        match isa() {
+            // SAFETY: the machine has the features.
+            Isa::Avx512 => return unsafe { draw_avx512(to, words, seed, first, f) },
+            // SAFETY: as above.
+            Isa::Avx2 => return unsafe { draw_avx2(to, words, seed, first, f) },
+            Isa::Base => {}
+        }
     }
     draw_any(to, words, seed, first, f);
 }
@@ -339,12 +351,24 @@ fn fill<C: ComputeType + AllCasts>(
 
 /// See [`super::super::Backend::randperm`].
 pub(super) fn randperm(out: View, seed: u64, offset: u64) {
+    // Swaps reach everywhere: the fewer bytes, the nearer they are.
+    if out.numel() <= 1 << 32 {
+        shuffled::<u32>(out, seed, offset);
+    } else {
+        shuffled::<u64>(out, seed, offset);
+    }
+}
+
+/// The numbers below the number of elements, as `I` while they are shuffled.
+fn shuffled<I: Copy + TryFrom<usize> + Into<u64>>(out: View, seed: u64, offset: u64) {
+    let n = out.numel();
+    let number = |i| I::try_from(i).unwrap_or_else(|_| unreachable!("chosen for the length"));
     // Fisher and Yates: position `i` swaps with one of those up to it.
-    let mut order = Scratch::collect(out.numel(), 0..out.numel() as i64);
+    let mut order = Scratch::collect(n, (0..n).map(number));
     let mut words = Words([[0; BLOCK]; 4]);
     let mut bits = [[0; 4]; BLOCK];
-    for start in (0..order.len()).step_by(BLOCK) {
-        let m = (order.len() - start).min(BLOCK);
+    for start in (0..n).step_by(BLOCK) {
+        let m = (n - start).min(BLOCK);
         let first = offset.wrapping_add(start as u64);
         draw(&mut bits[..m], &mut words, seed, first, &|bits| bits);
         for (i, bits) in (start..).zip(&bits[..m]) {
@@ -352,6 +376,13 @@ pub(super) fn randperm(out: View, seed: u64, offset: u64) {
         }
     }
     let stride = out.layout.strides.first().map_or(0, |s| *s);
-    // SAFETY: NOTE [Views in bounds]; there are as many numbers as elements.
-    unsafe { store(&out, out.layout.offset, stride, order.len(), order.as_ptr()) };
+    let mut block = [0i64; BLOCK];
+    for (start, order) in (0..).step_by(BLOCK).zip(order.chunks(BLOCK)) {
+        for (to, &i) in block.iter_mut().zip(order) {
+            *to = i.into() as i64;
+        }
+        let at = out.layout.offset + start * stride;
+        // SAFETY: NOTE [Views in bounds]; the block holds as many numbers.
+        unsafe { store(&out, at, stride, order.len(), block.as_ptr()) };
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Elements are taken in groups of [`Running::GROUP`]: each is merged with those before it in its
 //! group, and that with what the groups before gave. So each group waits for the one before it only
-//! once, and a lane has the same bits however it lies and whatever lies beside it.
+//! once, and a lane has the same bits however it lies and whatever lies beside it. Operations of
+//! which no order changes a bit have groups of one element where that is quicker.
 
 use super::super::{Scan, View};
 use super::isa::versions;
@@ -10,7 +11,7 @@ use super::lane::{Acc, BLOCK, Fold, Prod, Sum, split};
 use super::map::{load, store};
 use super::math::Float;
 use super::threads;
-use super::walk::Walk;
+use super::walk::{MOST, Walk};
 use crate::base::DType;
 
 #[cfg(test)]
@@ -25,7 +26,12 @@ trait Running<C>: Fold<C> {
     const GROUP: usize = 8;
 }
 
-impl<C: Acc> Running<C> for Sum {}
+impl Running<f32> for Sum {}
+impl Running<f64> for Sum {}
+impl Running<i64> for Sum {
+    // Integers are added as quickly as they are stored.
+    const GROUP: usize = 1;
+}
 impl<C: Acc> Running<C> for Prod {}
 
 /// The greater, of equal ones the later; NaN wins.
@@ -39,7 +45,11 @@ impl<C: Acc> Fold<C> for Greatest {
     }
 }
 
-impl<C: Acc> Running<C> for Greatest {}
+impl<C: Acc> Running<C> for Greatest {
+    // Far from the start few elements are extreme, which processors foresee; in a group of its own,
+    // many are.
+    const GROUP: usize = 1;
+}
 
 /// The lesser, of equal ones the later; NaN wins.
 struct Least;
@@ -52,7 +62,11 @@ impl<C: Acc> Fold<C> for Least {
     }
 }
 
-impl<C: Acc> Running<C> for Least {}
+impl<C: Acc> Running<C> for Least {
+    // Far from the start few elements are extreme, which processors foresee; in a group of its own,
+    // many are.
+    const GROUP: usize = 1;
+}
 
 /// `log(exp(a) + exp(b))`.
 struct LogSumExp;
@@ -109,6 +123,13 @@ pub(super) fn scan(f: Scan, out: View, index: Option<View>, x: View, dim: usize)
     }
 }
 
+/// Blocks of elements, results and positions.
+struct Room<C> {
+    x: [C; BLOCK],
+    y: [C; BLOCK],
+    places: [i64; BLOCK],
+}
+
 struct Pass<'a> {
     out: View<'a>,
     index: Option<View<'a>>,
@@ -140,22 +161,51 @@ impl<'a> Pass<'a> {
         let walk = &self.walk;
         let tiled = walk.run >= 8 && walk.stride[1] < self.stride[1];
         let unit = if tiled { 64 } else { 1 };
-        threads::ranges(walk.len(), unit, self.n as f64 + 10.0, |range| {
+        threads::ranges(walk.len(), unit, self.n as f64 + 5.0, |range| {
             if tiled {
                 walk.pieces_in(range, TILE, |[o, x, p, _], m| {
                     self.tile::<C, F>([o, x, p], m)
                 });
             } else {
-                walk.elements_in(range, |[o, x, p, _]| self.lane::<C, F>([o, x, p]));
+                let mut room = Room {
+                    x: [C::ZERO; BLOCK],
+                    y: [C::ZERO; BLOCK],
+                    places: [0; BLOCK],
+                };
+                if self.index.is_none() && self.follow() {
+                    let most = BLOCK / self.n;
+                    walk.pieces_in(range, most, |[o, x, ..], m| {
+                        self.lanes::<C, F>([o, x], m, &mut room)
+                    });
+                } else {
+                    let each =
+                        |[o, x, p, _]: [usize; MOST]| self.lane::<C, F>([o, x, p], &mut room);
+                    walk.elements_in(range, each);
+                }
             }
         });
     }
 
+    /// Whether lanes are short, and follow one another without gaps.
+    fn follow(&self) -> bool {
+        let dense = |v: usize| self.stride[v] == 1 && self.walk.stride[v] == self.n;
+        (1..=BLOCK / 4).contains(&self.n) && dense(0) && dense(1)
+    }
+
+    /// Scans `m` lanes that follow one another, the first of which starts at `at`.
+    fn lanes<C: Acc, F: Running<C>>(&self, at: [usize; 2], m: usize, room: &mut Room<C>) {
+        let m = m * self.n;
+        let (x, y) = (&mut room.x[..m], &mut room.y[..m]);
+        // SAFETY: NOTE [Views in bounds]; the block has room for `m`.
+        unsafe { load(&self.x, at[1], 1, m, x.as_mut_ptr()) };
+        along_each::<C, F>(x, y, self.n);
+        // SAFETY: as above.
+        unsafe { store(&self.out, at[0], 1, m, y.as_ptr()) };
+    }
+
     /// Scans the lane that starts at `at`.
-    fn lane<C: Acc, F: Running<C>>(&self, at: [usize; 3]) {
-        let mut x = [C::ZERO; BLOCK];
-        let mut y = [C::ZERO; BLOCK];
-        let mut places = [0i64; BLOCK];
+    fn lane<C: Acc, F: Running<C>>(&self, at: [usize; 3], room: &mut Room<C>) {
+        let Room { x, y, places } = room;
         let (mut carry, mut place) = (F::NEUTRAL, 0);
         for done in (0..self.n).step_by(BLOCK) {
             let m = BLOCK.min(self.n - done);
@@ -209,6 +259,8 @@ impl<'a> Pass<'a> {
 versions! {
     /// Scans `x` into `y`, which is as long, from what came before; what the next block goes on from.
     fn along<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], carry: C) -> C = along_body;
+    /// Scans lanes of `n` elements that follow one another.
+    fn along_each<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], n: usize) = along_each_body;
     /// Merges `x` into `a`, which is as long.
     fn across<C: Acc, F: Running<C>>(a: &mut [C], x: &[C]) = across_body;
     /// The positions of the running extrema `y` of `x` in a lane, where the block starts at `first`
@@ -221,24 +273,37 @@ versions! {
 
 #[inline(always)]
 fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], mut carry: C) -> C {
-    let mut step = |x: &[C], y: &mut [C]| {
-        let mut group = x[0];
-        y[0] = F::merge(carry, group);
-        for (&x, y) in x.iter().zip(y.iter_mut()).skip(1) {
-            group = F::merge(group, x);
-            *y = F::merge(carry, group);
-        }
-        carry = F::merge(carry, group);
-    };
+    let y = &mut y[..x.len()];
     // Whole groups on their own, so that their loop is unrolled.
-    let mut y = y.chunks_exact_mut(F::GROUP);
-    let x = x.chunks_exact(F::GROUP);
-    let rest = x.remainder();
-    x.zip(&mut y).for_each(|(x, y)| step(x, y));
-    if !rest.is_empty() {
-        step(rest, y.into_remainder());
+    let whole = x.len() - x.len() % F::GROUP;
+    let mut start = 0;
+    while start < whole {
+        carry = group::<C, F>(&x[start..][..F::GROUP], &mut y[start..][..F::GROUP], carry);
+        start += F::GROUP;
+    }
+    if whole < x.len() {
+        carry = group::<C, F>(&x[whole..], &mut y[whole..], carry);
     }
     carry
+}
+
+/// Scans one group.
+#[inline(always)]
+fn group<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], carry: C) -> C {
+    let mut group = x[0];
+    y[0] = F::merge(carry, group);
+    for i in 1..x.len() {
+        group = F::merge(group, x[i]);
+        y[i] = F::merge(carry, group);
+    }
+    y[x.len() - 1]
+}
+
+#[inline(always)]
+fn along_each_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], n: usize) {
+    for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+        along_body::<C, F>(x, y, F::NEUTRAL);
+    }
 }
 
 #[inline(always)]

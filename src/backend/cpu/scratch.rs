@@ -2,6 +2,7 @@
 
 use crate::base::Device;
 use crate::memory::Storage;
+use crate::memory::storage::Plain;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -13,15 +14,36 @@ pub(super) struct Scratch<T> {
 }
 
 impl<T: Copy> Scratch<T> {
+    /// A buffer with room for so many elements, none of which is written.
+    fn room(len: usize) -> Self {
+        assert!(align_of::<T>() <= crate::memory::storage::ALIGN);
+        let storage = Storage::new(len * size_of::<T>(), Device::Cpu)
+            .unwrap_or_else(|e| panic!("working memory of a kernel: {e}"));
+        Self {
+            storage,
+            len,
+            element: PhantomData,
+        }
+    }
+
+    /// So many elements of arbitrary values.
+    ///
+    /// # Panics
+    /// When there is not enough memory.
+    pub(super) fn arbitrary(len: usize) -> Self
+    where
+        T: Plain,
+    {
+        Self::room(len)
+    }
+
     /// So many elements of an iterator.
     ///
     /// # Panics
     /// When the iterator has fewer, or there is not enough memory.
     pub(super) fn collect(len: usize, elements: impl Iterator<Item = T>) -> Self {
-        assert!(align_of::<T>() <= crate::memory::storage::ALIGN);
-        let storage = Storage::new(len * size_of::<T>(), Device::Cpu)
-            .unwrap_or_else(|e| panic!("working memory of a kernel: {e}"));
-        let start = storage.as_ptr().cast::<T>();
+        let new = Self::room(len);
+        let start = new.storage.as_ptr().cast::<T>();
         let mut written = 0;
         for x in elements.take(len) {
             // SAFETY: `written < len`, for which the buffer has room; it is aligned for `T`.
@@ -29,11 +51,7 @@ impl<T: Copy> Scratch<T> {
             written += 1;
         }
         assert_eq!(written, len);
-        Self {
-            storage,
-            len,
-            element: PhantomData,
-        }
+        new
     }
 
     /// So many copies of a value.
@@ -48,7 +66,8 @@ impl<T: Copy> Scratch<T> {
 impl<T> Deref for Scratch<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: `collect` has written so many elements, and nobody else has the buffer.
+        // SAFETY: `collect` has written so many elements, or any contents are elements (`Plain`);
+        // nobody else has the buffer.
         unsafe { std::slice::from_raw_parts(self.storage.as_ptr().cast(), self.len) }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of sorting, searching and counting.
 
 use super::super::testing::{Array, noise, same};
+use super::order::LONG;
 use super::*;
 use crate::base::rng::philox;
 
@@ -11,7 +12,7 @@ const INF: f64 = f64::INFINITY;
 fn sorted(x: &Array, dtype: DType, dim: usize, descending: bool) -> (Vec<f64>, Vec<i64>) {
     let values = Array::full(dtype, x.shape(), 0.0);
     let index = Array::full(DType::I64, x.shape(), 0.0);
-    sort(values.view(), index.view(), x.view(), dim, descending);
+    sort(values.view(), index.view(), x.view(), dim, descending, 0);
     let scattered = values.scattered();
     let elsewhere = index.scattered();
     sort(
@@ -20,6 +21,7 @@ fn sorted(x: &Array, dtype: DType, dim: usize, descending: bool) -> (Vec<f64>, V
         x.scattered().view(),
         dim,
         descending,
+        0,
     );
     assert!(same(&scattered.values(), &values.values()));
     assert_eq!(elsewhere.integers(), index.integers());
@@ -96,7 +98,7 @@ fn sorts_scalars_and_nothing() {
         let x = Array::new(DType::F64, &shape, &[]);
         let out = Array::new(DType::F64, &shape, &[]);
         let index = Array::new(DType::I64, &shape, &[]);
-        sort(out.view(), index.view(), x.view(), 0, false);
+        sort(out.view(), index.view(), x.view(), 0, false, 0);
     }
 }
 
@@ -212,7 +214,7 @@ fn counts() {
 #[test]
 fn long_and_partial_sorts() {
     for dtype in [DType::F32, DType::F64, DType::I64, DType::I16, DType::BF16] {
-        for n in [100, 2047, 2048, 5000] {
+        for n in [100, 2047, 2048, 5000, 20_000] {
             // Many ties, both zeros, and NaN.
             let values: Vec<f64> = noise(n, 7)
                 .iter()
@@ -245,13 +247,104 @@ fn long_and_partial_sorts() {
                         Array::full(dtype, &[k], 1.0),
                         Array::ints(DType::I64, &[k], &vec![-1; k]),
                     );
-                    sort(v.view(), i.view(), x.view(), 0, descending);
+                    sort(v.view(), i.view(), x.view(), 0, descending, 0);
                     let first: Vec<i64> = expected[..k].iter().map(|&i| i as i64).collect();
                     assert_eq!(i.integers(), first, "{dtype} {n} {k} {descending}");
                     let chosen: Vec<f64> = expected[..k].iter().map(|&i| values[i]).collect();
                     assert!(same(&v.values(), &chosen));
                 }
+                for ranks in [
+                    1..2,
+                    n / 2..n / 2 + 1,
+                    n / 3..n / 3 + n / 10,
+                    n / 4..n,
+                    n - 1..n,
+                ] {
+                    let k = ranks.len();
+                    let (v, i) = (
+                        Array::full(dtype, &[k], 1.0),
+                        Array::ints(DType::I64, &[k], &vec![-1; k]),
+                    );
+                    let first = ranks.start;
+                    sort(v.view(), i.view(), x.view(), 0, descending, first);
+                    let places: Vec<i64> = expected[ranks].iter().map(|&i| i as i64).collect();
+                    assert_eq!(i.integers(), places, "{dtype} {n} {first} {descending}");
+                    let chosen: Vec<f64> = places.iter().map(|&i| values[i as usize]).collect();
+                    assert!(same(&v.values(), &chosen));
+                }
             }
         }
+    }
+}
+
+/// Long lanes of every kind of key: wider than a word has room for, of few bits, with constant digits,
+/// all equal, and such that agree in their upper bits.
+#[test]
+fn long_lanes_of_any_keys() {
+    let bits = |i: usize| {
+        let [a, b, ..] = philox(3, i as u64);
+        (u64::from(a) << 32 | u64::from(b)) as i64
+    };
+    let kinds: [(&str, fn(i64) -> i64); 7] = [
+        ("all bits", |x| x),
+        ("small", |x| x & 1023),
+        ("constant digits", |x| x & 0x7F_0000_7FF0_0001),
+        ("equal", |_| -7),
+        ("two", |x| if x & 1 == 0 { i64::MIN } else { i64::MAX }),
+        ("far, close together", |x| (x & 1) << 62 | (x >> 8 & 0xFFF)),
+        ("negative", |x| -(x & 0xFFFF_FFFF)),
+    ];
+    for n in [2048, LONG + 12_345] {
+        for (kind, f) in kinds {
+            let values: Vec<i64> = (0..n).map(|i| f(bits(i))).collect();
+            for (dtype, cut) in [(DType::I64, 0), (DType::I32, 32), (DType::I8, 56)] {
+                let values: Vec<i64> = values.iter().map(|x| x << cut >> cut).collect();
+                let x = Array::ints(dtype, &[n], &values);
+                for descending in [false, true] {
+                    let mut expected: Vec<usize> = (0..n).collect();
+                    expected.sort_by(|i, j| {
+                        let order = values[*i].cmp(&values[*j]);
+                        if descending { order.reverse() } else { order }
+                    });
+                    let k = if descending { n / 2 } else { n };
+                    let out = Array::ints(dtype, &[k], &vec![0; k]);
+                    let index = Array::ints(DType::I64, &[k], &vec![-1; k]);
+                    sort(out.view(), index.view(), x.view(), 0, descending, 0);
+                    let places: Vec<i64> = expected[..k].iter().map(|&i| i as i64).collect();
+                    assert!(
+                        index.integers() == places,
+                        "{kind} {dtype} {n} {descending}"
+                    );
+                    let sorted: Vec<i64> = expected[..k].iter().map(|&i| values[i]).collect();
+                    assert!(out.integers() == sorted, "{kind} {dtype} {n} {descending}");
+                }
+            }
+        }
+    }
+}
+
+/// Doubles that differ in their lowest bits only, beside others far away.
+#[test]
+fn doubles_that_agree_in_their_upper_bits() {
+    for n in [100, 3000, LONG + 1] {
+        let values: Vec<f64> = (0..n)
+            .map(|i| match philox(5, i as u64)[0] {
+                x if x % 50 == 0 => -1e300,
+                x if x % 50 == 1 => NAN,
+                x => f64::from_bits(1.5f64.to_bits() + u64::from(x % 5000)),
+            })
+            .collect();
+        let x = Array::new(DType::F64, &[n], &values);
+        let (got, index) = sorted(&x, DType::F64, 0, false);
+        let mut expected: Vec<usize> = (0..n).collect();
+        let key = |i: &usize| (values[*i].is_nan(), values[*i]);
+        expected.sort_by(|i, j| {
+            key(i)
+                .partial_cmp(&key(j))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let chosen: Vec<f64> = expected.iter().map(|&i| values[i]).collect();
+        assert!(same(&got, &chosen));
+        assert!(index.iter().zip(&expected).all(|(i, j)| *i == *j as i64));
     }
 }
