@@ -316,14 +316,23 @@ fn does_not_depend_on_threads() {
 #[test]
 fn does_not_depend_on_strides() {
     for dtype in FLOATS {
-        let [a, a_turned, b, b_turned] = turns(dtype, [70, 90, 301], fine);
+        let [a, _, b, _] = turns(dtype, [70, 90, 301], fine);
+        let in_columns = |x: &Array| {
+            let [m, n] = [x.shape()[0], x.shape()[1]];
+            Array::new(dtype, &[n, m], &x.transpose(0, 1).values()).transpose(0, 1)
+        };
+        let (a_turned, b_turned) = (in_columns(&a), in_columns(&b));
         let bits = run(&a, &b, dtype);
-        for (a, b) in [(&a_turned, &b), (&a, &b_turned), (&a_turned, &b_turned)] {
-            assert_eq!(run(a, b, dtype), bits, "{dtype}");
+        for (a, b) in [
+            (&a_turned, &b),
+            (&a, &b_turned),
+            (&a_turned, &b_turned),
+            (&a.scattered(), &b.scattered()),
+        ] {
+            assert!(run(a, b, dtype) == bits, "{dtype}");
         }
-        assert_eq!(run(&a.scattered(), &b.scattered(), dtype), bits, "{dtype}");
         let first = Array::new(dtype, &[9, 301], &a.values()[..9 * 301]);
-        assert_eq!(run(&first, &b, dtype), bits[..9 * 90], "{dtype}");
+        assert!(run(&first, &b, dtype) == bits[..9 * 90], "{dtype}");
     }
 }
 

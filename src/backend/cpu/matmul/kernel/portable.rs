@@ -3,7 +3,7 @@
 
 use super::{Block, Kernel, kernels, single};
 
-/// Vector units that fuse are everywhere but on x86.
+/// Vector units of other architectures than x86 always fuse.
 macro_rules! portable {
     ($($name:ident: $t:ty, $lanes:literal;)*) => { kernels! { $(
         $name($t) [] {

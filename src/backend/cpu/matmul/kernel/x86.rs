@@ -37,9 +37,8 @@ kernels! {
         add_product: |sums, a, b| _mm512_fmadd_pd(a, b, sums);
         store: _mm512_storeu_pd;
     }
-    /// The instruction takes subnormal numbers, and results, for zeros, and rounds the second
-    /// product and its sum with the first in one step, to the nearest even number whatever the
-    /// mode.
+    /// The instruction adds two products at a time in an order of its own, always rounds to nearest,
+    /// and takes subnormal numbers, and results, for zeros.
     Avx512Bf16(bf16) [target_feature(enable = "avx512f,avx512bf16")] {
         word: u32 = pair;
         sum: f32, 2 at a time;
