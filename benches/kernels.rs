@@ -48,13 +48,47 @@ fn reduce(c: &mut Criterion) {
 
 fn matmul(c: &mut Criterion) {
     let mut group = c.benchmark_group("matmul");
-    for n in [16, 64, 256, 1024] {
-        group.throughput(Throughput::Elements((2 * n * n * n) as u64));
-        let (a, b) = (numbers(&[n, n]), numbers(&[n, n]));
-        group.bench_function(BenchmarkId::new("square", n), |bench| {
-            bench.iter(|| ops::matmul(black_box(&a), black_box(&b)).expect("equal sizes"));
+    let mut product = |name: &str, size: usize, a: Tensor, b: Tensor| {
+        let operations = 2 * a.numel() * b.shape()[b.shape().len() - 1];
+        group.throughput(Throughput::Elements(operations as u64));
+        group.bench_function(BenchmarkId::new(name, size), |bench| {
+            bench.iter(|| ops::matmul(black_box(&a), black_box(&b)).expect("sizes that fit"));
         });
+    };
+    let square = |n: usize| numbers(&[n, n]);
+    let turned = |x: Tensor| ops::transpose(&x, -2i64, -1i64).expect("a matrix");
+    let cast = |x: Tensor, dtype| ops::cast(&x, dtype).expect("a number fits");
+    for n in [4, 16, 64, 256, 1024] {
+        product("square", n, square(n), square(n));
     }
+    product("first transposed", 256, turned(square(256)), square(256));
+    product("second transposed", 256, square(256), turned(square(256)));
+    product(
+        "both transposed",
+        256,
+        turned(square(256)),
+        turned(square(256)),
+    );
+    for (name, dtype) in [
+        ("f64", DType::F64),
+        ("bf16", DType::BF16),
+        ("f16", DType::F16),
+    ] {
+        for n in [64, 256] {
+            product(name, n, cast(square(n), dtype), cast(square(n), dtype));
+        }
+    }
+    let batch = || numbers(&[64, 64, 64]);
+    product("64 of", 64, batch(), batch());
+    product("64 of, second transposed,", 64, batch(), turned(batch()));
+    product("vector", 1024, square(1024), numbers(&[1024, 1]));
+    product(
+        "transposed vector",
+        1024,
+        turned(square(1024)),
+        numbers(&[1024, 1]),
+    );
+    product("32 rows", 1024, numbers(&[32, 1024]), turned(square(1024)));
     group.finish();
 }
 

@@ -13,11 +13,12 @@ pub(super) trait Word: Copy + Default + Send + Sync + 'static {
     /// Rows and columns that [`Word::square`] moves.
     const SIDE: usize;
 
-    /// As [`transpose`], for `SIDE` rows and columns.
+    /// As [`transpose`], for `SIDE` rows and columns; rows of `from` start at a distance of `step`
+    /// bytes, so that a word may be several elements that lie anywhere.
     ///
     /// # Safety
     /// As [`transpose`].
-    unsafe fn square(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize);
+    unsafe fn square(from: *const Self, step: usize, to: *mut Self, to_stride: usize);
 }
 
 macro_rules! word {
@@ -53,14 +54,14 @@ word! {
 #[inline(always)]
 unsafe fn by_elements<T: Word, const N: usize>(
     from: *const T,
-    from_stride: usize,
+    step: usize,
     to: *mut T,
     to_stride: usize,
 ) {
     for j in 0..N {
         for i in 0..N {
             // SAFETY: the caller's promise.
-            unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+            unsafe { *to.add(j * to_stride + i) = from.byte_add(i * step).add(j).read_unaligned() };
         }
     }
 }
@@ -77,7 +78,7 @@ mod x86 {
     pub(super) unsafe fn two(from: *const f64, step: usize, to: *mut f64, to_step: usize) {
         // SAFETY: the caller's promise.
         unsafe {
-            let rows = [0, 1].map(|i| _mm_loadu_pd(from.add(i * step)));
+            let rows = [0, 1].map(|i| _mm_loadu_pd(from.byte_add(i * step)));
             _mm_storeu_pd(to, _mm_unpacklo_pd(rows[0], rows[1]));
             _mm_storeu_pd(to.add(to_step), _mm_unpackhi_pd(rows[0], rows[1]));
         }
@@ -90,7 +91,7 @@ mod x86 {
         // SAFETY: the caller's promise.
         unsafe {
             let [mut a, mut b, mut c, mut d] =
-                [0, 1, 2, 3].map(|i| _mm_loadu_ps(from.add(i * step)));
+                [0, 1, 2, 3].map(|i| _mm_loadu_ps(from.byte_add(i * step)));
             _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
             for (j, column) in [a, b, c, d].into_iter().enumerate() {
                 _mm_storeu_ps(to.add(j * to_step), column);
@@ -118,7 +119,7 @@ mod x86 {
         };
         // SAFETY: the caller's promise.
         unsafe {
-            let rows = std::array::from_fn(|i| _mm_loadu_si128(from.add(i * step).cast()));
+            let rows = std::array::from_fn(|i| _mm_loadu_si128(from.byte_add(i * step).cast()));
             for (j, column) in apart(apart(apart(rows))).into_iter().enumerate() {
                 _mm_storeu_si128(to.add(j * to_step).cast(), column);
             }
@@ -182,6 +183,7 @@ fn turn_body<T: Word>(matrices: Matrices<T>) {
         to: Shared(to),
         to_stride,
     } = matrices;
+    let step = from_stride * size_of::<T>();
     let line = T::LINE;
     let (whole_rows, whole_columns) = (rows - rows % line, columns - columns % line);
     let one = |i: usize, j: usize| {
@@ -195,7 +197,7 @@ fn turn_body<T: Word>(matrices: Matrices<T>) {
                     // SAFETY: within the matrix: the promise of `Matrices`.
                     unsafe {
                         let from = from.add(i * from_stride + j);
-                        T::square(from, from_stride, to.add(j * to_stride + i), to_stride);
+                        T::square(from, step, to.add(j * to_stride + i), to_stride);
                     }
                 }
             }

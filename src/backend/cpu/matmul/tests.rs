@@ -1,6 +1,7 @@
 //! Tests of the matrix products.
 
-use super::super::testing::{Array, close, noise, same};
+use super::super::testing::{Array, close, epsilon, noise, same};
+use super::kernel::{BaseF32, BaseF64, Kernel};
 use super::*;
 
 const PRODUCTS: [DType; 9] = [
@@ -116,7 +117,7 @@ fn agrees_with_loops_at_any_size() {
 
 #[test]
 fn reads_any_strides() {
-    for dtype in [DType::F16, DType::F32, DType::F64, DType::I32] {
+    for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64, DType::I32] {
         for (m, n, k) in [
             (3, 4, 5),
             (12, 20, 9),
@@ -218,6 +219,187 @@ fn overwrites_the_output() {
             let out = Array::full(dtype, &[n, n], f64::NAN);
             matmul(out.view(), a.view(), a.view(), None);
             assert_eq!(out.values(), vec![n as f64; n * n]);
+        }
+    }
+}
+
+const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
+
+/// Both operands as they are, and as transposes of others.
+fn turns(dtype: DType, [m, n, k]: [usize; 3], numbers: fn(usize, u64) -> Vec<f64>) -> [Array; 4] {
+    let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+    [
+        Array::new(dtype, &[m, k], &a),
+        Array::new(dtype, &[k, m], &a).transpose(0, 1),
+        Array::new(dtype, &[k, n], &b),
+        Array::new(dtype, &[n, k], &b).transpose(0, 1),
+    ]
+}
+
+/// Several tiles, the last ones cut; operands packed and in place, columns at distances of powers of
+/// two, and of an odd number of terms.
+#[test]
+fn agrees_with_loops_across_tiles() {
+    for dtype in [DType::BF16, DType::F32, DType::F64] {
+        for sizes in [
+            [70, 35, 256],
+            [129, 515, 7],
+            [200, 64, 129],
+            [12, 600, 20],
+            [600, 12, 20],
+            [3, 200, 1024],
+            [33, 1, 700],
+            [40, 48, 5001],
+        ] {
+            let [a, a_turned, b, b_turned] = turns(dtype, sizes, noise);
+            check(&a, &b, dtype);
+            check(&a_turned, &b_turned, dtype);
+        }
+    }
+}
+
+/// Numbers between -1 and 1 with all digits.
+fn fine(n: usize, seed: u64) -> Vec<f64> {
+    let numbers = noise(2 * n, seed);
+    let pairs = numbers.chunks(2);
+    pairs.map(|x| (x[0] + x[1] / 3.0) / 6.0).collect()
+}
+
+/// A sum of `k` products is as near as `k` roundings of its terms allow, and one of the result.
+#[test]
+fn errs_by_roundings_alone() {
+    for dtype in FLOATS {
+        for sizes in [[5, 6, 7], [20, 33, 100], [64, 70, 501], [9, 17, 4500]] {
+            let k = sizes[2] as f64;
+            let [a, a_turned, b, b_turned] = turns(dtype, sizes, fine);
+            let absolute = |x: &Array| {
+                let numbers: Vec<f64> = x.values().iter().map(|x| x.abs()).collect();
+                Array::new(dtype, x.shape(), &numbers)
+            };
+            for (a, b) in [(&a, &b), (&a_turned, &b), (&a, &b_turned)] {
+                let exact = written_out(a, b);
+                let bounds = written_out(&absolute(a), &absolute(b));
+                let sum = epsilon(dtype).min(epsilon(DType::F32)) * (k + 1.0);
+                let tolerance =
+                    |x: f64, bound: f64| 1.01 * (sum * bound + epsilon(dtype) * x.abs()) + 1e-7;
+                for ((got, x), bound) in run(a, b, dtype).iter().zip(&exact).zip(&bounds) {
+                    assert!(
+                        (got - x).abs() <= tolerance(*x, *bound),
+                        "{sizes:?} {dtype}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// See NOTE [Threads].
+#[test]
+fn does_not_depend_on_threads() {
+    let before = threads::num_threads();
+    for dtype in FLOATS {
+        for sizes in [[150, 140, 60], [20, 300, 70], [8, 16, 5000], [600, 530, 9]] {
+            let [a, _, b, b_turned] = turns(dtype, sizes, fine);
+            for b in [b, b_turned] {
+                let [one, two, three] = [1, 2, 3].map(|n| {
+                    threads::set_num_threads(n);
+                    run(&a, &b, dtype)
+                });
+                assert!(one == two && one == three, "{sizes:?} {dtype}");
+            }
+        }
+    }
+    threads::set_num_threads(before);
+}
+
+/// See NOTE [Order of summation].
+#[test]
+fn does_not_depend_on_strides() {
+    for dtype in FLOATS {
+        let [a, _, b, _] = turns(dtype, [70, 90, 301], fine);
+        let in_columns = |x: &Array| {
+            let [m, n] = [x.shape()[0], x.shape()[1]];
+            Array::new(dtype, &[n, m], &x.transpose(0, 1).values()).transpose(0, 1)
+        };
+        let (a_turned, b_turned) = (in_columns(&a), in_columns(&b));
+        let bits = run(&a, &b, dtype);
+        for (a, b) in [
+            (&a_turned, &b),
+            (&a, &b_turned),
+            (&a_turned, &b_turned),
+            (&a.scattered(), &b.scattered()),
+        ] {
+            assert!(run(a, b, dtype) == bits, "{dtype}");
+        }
+        let first = Array::new(dtype, &[9, 301], &a.values()[..9 * 301]);
+        assert!(run(&first, &b, dtype) == bits[..9 * 90], "{dtype}");
+    }
+}
+
+/// What is not finite stays in its row and column, also beside the cut edges of blocks.
+#[test]
+fn keeps_rows_and_columns_apart() {
+    for dtype in FLOATS {
+        for [m, n, k] in [[10, 37, 5], [66, 21, 40], [9, 9, 9]] {
+            for bad in [f64::NAN, f64::INFINITY] {
+                let (row, column) = (m - 1, n - 1);
+                let mut a = vec![1.0; m * k];
+                a[row * k + k - 1] = bad;
+                let mut b = vec![1.0; k * n];
+                b[column] = bad;
+                let a = Array::new(dtype, &[m, k], &a);
+                let b = Array::new(dtype, &[k, n], &b);
+                for (i, x) in run(&a, &b, dtype).iter().enumerate() {
+                    let touched = i / n == row || i % n == column;
+                    assert_eq!(x.is_finite(), !touched, "{m} {n} {k} {dtype} {bad}");
+                }
+            }
+        }
+    }
+}
+
+/// The product by one kernel.
+fn by<K: Kernel>(sizes @ [m, n, k]: [usize; 3], a: &[K::Element], b: &[K::Element]) -> Vec<K::Sum> {
+    assert_eq!([a.len(), b.len()], [m * k, k * n]);
+    let mut out = vec![K::Sum::default(); m * n];
+    let c = Target {
+        to: Matrix::in_rows(out.as_mut_ptr(), n),
+        bias: None,
+    };
+    let (a, b) = (a.as_ptr().cast_mut(), b.as_ptr().cast_mut());
+    let [a, b] = [Matrix::in_rows(a, k), Matrix::in_rows(b, n)];
+    // SAFETY: the matrices are as large as their sizes say, and the callers have asked for the
+    // kernel's instructions.
+    unsafe { tiles::product::<K, K::Sum>(sizes, c, a, b) };
+    out
+}
+
+/// The kernels of all instruction sets that this processor has.
+#[test]
+fn kernels_agree() {
+    for sizes @ [m, n, k] in [[2, 3, 4], [9, 40, 33], [13, 70, 8], [30, 5, 101]] {
+        let (a, b) = (noise(m * k, 1), noise(k * n, 2));
+        let doubles = by::<BaseF64>(sizes, &a, &b);
+        let [a32, b32] = [&a, &b].map(|x| x.iter().map(|&x| x as f32).collect::<Vec<_>>());
+        let singles = by::<BaseF32>(sizes, &a32, &b32);
+        let rounded: Vec<f32> = doubles.iter().map(|&x| x as f32).collect();
+        assert_eq!(singles, rounded);
+        #[cfg(target_arch = "x86_64")]
+        {
+            use super::kernel::{Avx2F32, Avx2F64, Avx512Bf16, Avx512F32, Avx512F64};
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                assert_eq!(by::<Avx2F32>(sizes, &a32, &b32), singles);
+                assert_eq!(by::<Avx2F64>(sizes, &a, &b), doubles);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                assert_eq!(by::<Avx512F32>(sizes, &a32, &b32), singles);
+                assert_eq!(by::<Avx512F64>(sizes, &a, &b), doubles);
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+                let [a, b] = [&a, &b].map(|x| x.iter().map(|&x| bf16::from_f64(x)).collect());
+                let (a, b): (Vec<_>, Vec<_>) = (a, b);
+                assert_eq!(by::<Avx512Bf16>(sizes, &a, &b), singles);
+            }
         }
     }
 }

@@ -1,0 +1,26 @@
+//! Kernels that compilers turn into the vector instructions that every processor of an architecture
+//! has.
+
+use super::{Block, Kernel, kernels, single};
+
+/// Vector units of other architectures than x86 always fuse.
+macro_rules! portable {
+    ($($name:ident: $t:ty, $lanes:literal;)*) => { kernels! { $(
+        $name($t) [] {
+            word: $t = single;
+            sum: $t, 1 at a time;
+            block: 8 rows, $lanes lanes;
+            zero: [0.0; $lanes];
+            splat: |x: $t| [x; $lanes];
+            load: |words: *const $t| words.cast::<[$t; $lanes]>().read();
+            add_product: |sums: [$t; $lanes], a: [$t; $lanes], b: [$t; $lanes]| {
+                std::array::from_fn(|i| a[i].mul_add(b[i], sums[i]))
+            };
+            store: |to: *mut $t, sums: [$t; $lanes]| to.cast::<[$t; $lanes]>().write(sums);
+        }
+    )* } };
+}
+portable! {
+    BaseF32: f32, 4;
+    BaseF64: f64, 2;
+}

@@ -1,0 +1,294 @@
+//! Operands rearranged for the kernels.
+
+use super::super::isa::versions;
+use super::super::threads::{self, Shared};
+use super::super::transpose::Word;
+use super::kernel::{Kernel, Panel};
+use super::matrix::Matrix;
+use crate::base::Device;
+use crate::memory::Storage;
+use std::ops::Range;
+
+/// The most elements from the first to the last of a matrix that is read where it lies: more do not
+/// stay in the cache.
+const IN_PLACE: usize = 1 << 16;
+
+/// Neighbours at a distance of a multiple of so many bytes drive each other out of the cache.
+const CONFLICT: usize = 2048;
+
+/// Memory for `n` elements.
+///
+/// # Panics
+/// Without memory for them.
+pub(super) fn scratch<T>(n: usize) -> Storage {
+    Storage::new(n * size_of::<T>(), Device::Cpu)
+        .unwrap_or_else(|e| panic!("working memory of a product of matrices: {e}"))
+}
+
+/// Whether a matrix stays in the cache while it is read many times where it lies.
+fn stays<K: Kernel>(matrix: Matrix<K::Element>, rows: usize, columns: usize) -> bool {
+    let apart = |n: usize, distance: usize| {
+        n <= 4 || !(distance * size_of::<K::Element>()).is_multiple_of(CONFLICT)
+    };
+    (rows - 1) * matrix.rows + (columns - 1) * matrix.columns < IN_PLACE
+        && apart(rows, matrix.rows)
+        && apart(columns, matrix.columns)
+}
+
+/// Rows of the first matrix, or columns of the second, in panels: as a kernel reads them.
+pub(super) struct Panels<W> {
+    first: Panel<W>,
+    /// Bytes between panels.
+    stride: usize,
+    /// Keeps the words, unless they lie in the matrix.
+    _words: Option<Storage>,
+}
+
+// SAFETY: the words are only read once they are packed.
+unsafe impl<W: Sync> Sync for Panels<W> {}
+
+impl<W: Word> Panels<W> {
+    /// The rows of a first matrix with `k` columns.
+    ///
+    /// # Safety
+    /// The matrix may be read, while this lives too.
+    pub(super) unsafe fn of_rows<K: Kernel<Word = W>>(
+        a: Matrix<K::Element>,
+        rows: usize,
+        k: usize,
+    ) -> Self {
+        let words = K::DEPTH == 1 || (a.columns == 1 && k.is_multiple_of(K::DEPTH));
+        if words && rows.is_multiple_of(2) && stays::<K>(a, rows, k) {
+            return Self::in_place::<K>(a, K::ROWS);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { Self::packed::<K>(a, rows, k, K::ROWS) }
+    }
+
+    /// The columns of a second matrix with `k` rows, in panels of `width`.
+    ///
+    /// # Safety
+    /// As [`Panels::of_rows`].
+    pub(super) unsafe fn of_columns<K: Kernel<Word = W>>(
+        b: Matrix<K::Element>,
+        columns: usize,
+        k: usize,
+        width: usize,
+    ) -> Self {
+        let words = K::DEPTH == 1 && b.columns == 1;
+        if words && columns.is_multiple_of(K::LANES) && stays::<K>(b, k, columns) {
+            return Self::in_place::<K>(b.transposed(), width);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { Self::packed::<K>(b.transposed(), columns, k, width) }
+    }
+
+    /// The rows of a matrix where they lie.
+    fn in_place<K: Kernel<Word = W>>(from: Matrix<K::Element>, width: usize) -> Self {
+        let row = from.rows * size_of::<K::Element>();
+        Self {
+            first: Panel {
+                at: from.at.cast(),
+                along: K::DEPTH * from.columns * size_of::<K::Element>(),
+                across: row,
+            },
+            stride: width * row,
+            _words: None,
+        }
+    }
+
+    /// The rows of a matrix, copied: those of a panel side by side.
+    ///
+    /// # Safety
+    /// The matrix may be read.
+    unsafe fn packed<K: Kernel<Word = W>>(
+        from: Matrix<K::Element>,
+        rows: usize,
+        k: usize,
+        width: usize,
+    ) -> Self {
+        let terms = k.div_ceil(K::DEPTH);
+        let words = scratch::<W>(rows.next_multiple_of(width) * terms);
+        let at = words.as_ptr().cast::<W>();
+        // SAFETY: the caller's promise; there is room for all panels.
+        unsafe { pack_all::<K>(from, rows, k, width, at) };
+        Self {
+            first: Panel {
+                at,
+                along: width * size_of::<W>(),
+                across: size_of::<W>(),
+            },
+            stride: width * terms * size_of::<W>(),
+            _words: Some(words),
+        }
+    }
+
+    /// A panel.
+    pub(super) fn panel(&self, i: usize) -> Panel<W> {
+        Panel {
+            at: self.first.at.wrapping_byte_add(i * self.stride),
+            ..self.first
+        }
+    }
+}
+
+/// Panels that one task packs.
+const GROUP: usize = 4;
+
+/// # Safety
+/// As [`Panels::packed`]; `to` has room for the words of all panels.
+unsafe fn pack_all<K: Kernel>(
+    from: Matrix<K::Element>,
+    rows: usize,
+    k: usize,
+    width: usize,
+    to: *mut K::Word,
+) {
+    let terms = k.div_ceil(K::DEPTH);
+    let height = GROUP * width;
+    let to = Shared(to);
+    threads::tasks(rows.div_ceil(height), (height * k) as f64 * 0.1, |task| {
+        let first = task * height;
+        pack(Packing::<K> {
+            from: from.from(first, 0),
+            rows: height.min(rows - first),
+            k,
+            width,
+            to: to.at(first * terms),
+        });
+    });
+}
+
+/// Rows to pack that fit the promise of [`pack_all`].
+struct Packing<K: Kernel> {
+    from: Matrix<K::Element>,
+    rows: usize,
+    k: usize,
+    width: usize,
+    to: *mut K::Word,
+}
+
+impl<K: Kernel> Packing<K> {
+    /// Words along the sum.
+    #[inline(always)]
+    fn terms(&self) -> usize {
+        self.k.div_ceil(K::DEPTH)
+    }
+
+    /// Where the words of a term begin in a panel.
+    #[inline(always)]
+    fn place(&self, panel: usize, term: usize) -> *mut K::Word {
+        let words = (panel * self.terms() + term) * self.width;
+        self.to.wrapping_add(words)
+    }
+
+    /// Packs some rows of a panel, from a term on, word by word: zeros stand for what is beyond the
+    /// matrix.
+    #[inline(always)]
+    fn words(&self, panel: usize, rows: Range<usize>, terms: Range<usize>) {
+        let first = panel * self.width;
+        for term in terms {
+            let to = self.place(panel, term);
+            for i in rows.clone() {
+                let word = K::word(|d| {
+                    let l = term * K::DEPTH + d;
+                    if first + i < self.rows && l < self.k {
+                        // SAFETY: within the matrix: the promise of `Packing`.
+                        unsafe { *self.from.at(first + i, l) }
+                    } else {
+                        K::Element::default()
+                    }
+                });
+                // SAFETY: there is room: the promise of `Packing`.
+                unsafe { *to.add(i) = word };
+            }
+        }
+    }
+}
+
+versions! {
+    fn pack<K: Kernel>(packing: Packing<K>) = pack_body;
+}
+
+#[inline(always)]
+fn pack_body<K: Kernel>(packing: Packing<K>) {
+    if packing.from.rows == 1 {
+        match packing.width {
+            4 => copy::<K, 4>(&packing),
+            8 => copy::<K, 8>(&packing),
+            16 => copy::<K, 16>(&packing),
+            _ => copy::<K, 32>(&packing),
+        }
+        return;
+    }
+    for panel in 0..packing.rows.div_ceil(packing.width) {
+        let (rows, terms) = if packing.from.columns == 1 {
+            turn(&packing, panel)
+        } else {
+            (0, 0)
+        };
+        packing.words(panel, rows..packing.width, 0..terms);
+        packing.words(panel, 0..packing.width, terms..packing.terms());
+    }
+}
+
+/// Packs rows that are neighbours in memory in panels of `W`.
+#[inline(always)]
+fn copy<K: Kernel, const W: usize>(packing: &Packing<K>) {
+    assert_eq!(packing.width, W);
+    let panels = packing.rows.div_ceil(W);
+    let terms = packing.k / K::DEPTH;
+    // A term of all panels, then the next: the memory is read in its order.
+    for term in 0..terms {
+        for panel in 0..panels {
+            let from = |d| packing.from.at(panel * W, term * K::DEPTH + d);
+            let rows = W.min(packing.rows - panel * W);
+            let mut words = [K::Word::default(); W];
+            let fill = |words: &mut [K::Word]| {
+                for (i, word) in words.iter_mut().enumerate() {
+                    // SAFETY: within the matrix: the promise of `Packing`.
+                    *word = K::word(|d| unsafe { *from(d).add(i) });
+                }
+            };
+            if rows == W {
+                fill(&mut words);
+            } else {
+                fill(&mut words[..rows]);
+            }
+            // SAFETY: there is room: the promise of `Packing`.
+            unsafe {
+                packing
+                    .place(panel, term)
+                    .cast::<[K::Word; W]>()
+                    .write(words)
+            };
+        }
+    }
+    (0..panels).for_each(|panel| packing.words(panel, 0..W, terms..packing.terms()));
+}
+
+/// Packs those rows and terms of a panel that squares of words cover, where the elements of a row are
+/// neighbours in memory; returns how many rows, and how many terms.
+#[inline(always)]
+fn turn<K: Kernel>(packing: &Packing<K>, panel: usize) -> (usize, usize) {
+    let (side, line) = (K::Word::SIDE, K::Word::LINE);
+    let rows = packing.width.min(packing.rows - panel * packing.width) / side * side;
+    let terms = packing.k / K::DEPTH / side * side;
+    let step = packing.from.rows * size_of::<K::Element>();
+    // A line of every row at a time: rows at a distance of a power of two do not drive each other
+    // out of the cache before it is read whole.
+    for first in (0..terms).step_by(line) {
+        for i in (0..rows).step_by(side) {
+            let from = packing.from.at(panel * packing.width + i, 0);
+            for term in (first..terms.min(first + line)).step_by(side) {
+                // SAFETY: within the matrix, and there is room: the promise of `Packing`.
+                unsafe {
+                    let from = from.add(term * K::DEPTH).cast::<K::Word>();
+                    let to = packing.place(panel, term).add(i);
+                    K::Word::square(from, step, to, packing.width);
+                }
+            }
+        }
+    }
+    (rows, terms)
+}
