@@ -156,6 +156,8 @@ fn last_chunk<C: Acc>(x: &[C]) -> [C; LANES] {
 }
 
 /// The sums of the terms `f([a[i], b[i], ...])` over slices of one length, lane by lane as [`fold`].
+/// Plain loops: see NOTE [Branch-free functions] in `math/real.rs`.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 pub(super) fn sums<C: Acc, const N: usize, const K: usize>(
     x: [&[C]; N],
@@ -163,26 +165,44 @@ pub(super) fn sums<C: Acc, const N: usize, const K: usize>(
 ) -> [C; K] {
     let mut lanes = [[C::ZERO; LANES]; K];
     let (whole, rest) = (x[0].len() / LANES, x[0].len() % LANES);
-    let chunks = x.map(|x| &x.as_chunks::<LANES>().0[..whole]);
+    let mut chunks: [&[[C; LANES]]; N] = [&[]; N];
+    for j in 0..N {
+        chunks[j] = &x[j].as_chunks().0[..whole];
+    }
+    let mut at = [C::ZERO; N];
     for i in 0..whole {
-        let chunks = chunks.map(|chunks| &chunks[i]);
         for l in 0..LANES {
-            let terms = f(chunks.map(|chunk| chunk[l]));
-            for (lanes, term) in lanes.iter_mut().zip(terms) {
-                lanes[l] = lanes[l].add(term);
+            for j in 0..N {
+                at[j] = chunks[j][i][l];
+            }
+            let terms = f(at);
+            for k in 0..K {
+                lanes[k][l] = lanes[k][l].add(terms[k]);
             }
         }
     }
     if rest > 0 {
-        let (chunks, new) = (x.map(last_chunk), last_lanes(rest));
+        let new = last_lanes(rest);
+        let mut last = [[C::ZERO; LANES]; N];
+        for j in 0..N {
+            last[j] = last_chunk(x[j]);
+        }
         for l in 0..LANES {
-            let terms = f(chunks.map(|chunk| chunk[l]));
-            for (lanes, term) in lanes.iter_mut().zip(terms) {
-                lanes[l] = lanes[l].add(if new[l] != 0 { term } else { C::ZERO });
+            for j in 0..N {
+                at[j] = last[j][l];
+            }
+            let terms = f(at);
+            for k in 0..K {
+                let term = if new[l] != 0 { terms[k] } else { C::ZERO };
+                lanes[k][l] = lanes[k][l].add(term);
             }
         }
     }
-    lanes.map(tree::<C, Sum>)
+    let mut sums = [C::ZERO; K];
+    for k in 0..K {
+        sums[k] = tree::<C, Sum>(lanes[k]);
+    }
+    sums
 }
 
 /// [`sums`] of one term of two slices.
@@ -210,9 +230,10 @@ pub(super) fn map_sum<C: Acc>(
         }
     }
     if !rest.is_empty() {
-        let (terms, new) = (last_chunk(x).map(f), last_lanes(rest.len()));
-        for (l, (&y, &new)) in lanes.iter_mut().zip(terms.iter().zip(new)) {
-            *l = l.add(if new != 0 { y } else { C::ZERO });
+        let (mut terms, new) = (last_chunk(x), last_lanes(rest.len()));
+        for (l, (y, &new)) in lanes.iter_mut().zip(terms.iter_mut().zip(new)) {
+            *y = f(*y);
+            *l = l.add(if new != 0 { *y } else { C::ZERO });
         }
         let terms = &terms[LANES - rest.len()..];
         out_rest
@@ -227,15 +248,16 @@ pub(super) fn map_sum<C: Acc>(
 #[inline(always)]
 pub(super) fn tree<C: Acc, F: Fold<C>>(lanes: [C; LANES]) -> C {
     let merge = F::merge;
-    let eight: [C; 8] = std::array::from_fn(|i| {
-        let [low, high] = [i, i + 8].map(|i| merge(lanes[i], lanes[i + 16]));
-        merge(low, high)
-    });
+    let mut eight = [F::NEUTRAL; 8];
+    for (i, x) in eight.iter_mut().enumerate() {
+        let low = merge(lanes[i], lanes[i + 16]);
+        *x = merge(low, merge(lanes[i + 8], lanes[i + 24]));
+    }
     // Where the eight are stored together, the lanes above them stay whole vectors; else the compiler
     // starts from the last merge, and makes pairs of all.
     let eight = black_box(eight);
-    let [a, b, c, d] = std::array::from_fn(|i| merge(eight[i], eight[i + 4]));
-    merge(merge(a, c), merge(b, d))
+    let pair = |i: usize| merge(eight[i], eight[i + 4]);
+    merge(merge(pair(0), pair(2)), merge(pair(1), pair(3)))
 }
 
 /// Folds any number of values pairwise: value `i` meets its neighbours at the height that the

@@ -132,8 +132,8 @@ impl<W: Word> Panels<W> {
     }
 }
 
-/// Panels that one task packs.
-const GROUP: usize = 4;
+/// Rows that one task packs: where they are neighbours in memory, a few cache lines of each term.
+const HEIGHT: usize = 128;
 
 /// # Safety
 /// As [`Panels::packed`]; `to` has room for the words of all panels.
@@ -145,13 +145,12 @@ unsafe fn pack_all<K: Kernel>(
     to: *mut K::Word,
 ) {
     let terms = k.div_ceil(K::DEPTH);
-    let height = GROUP * width;
     let to = Shared(to);
-    threads::tasks(rows.div_ceil(height), (height * k) as f64 * 0.1, |task| {
-        let first = task * height;
+    threads::tasks(rows.div_ceil(HEIGHT), (HEIGHT * k) as f64 * 0.1, |task| {
+        let first = task * HEIGHT;
         pack(Packing::<K> {
             from: from.from(first, 0),
-            rows: height.min(rows - first),
+            rows: HEIGHT.min(rows - first),
             k,
             width,
             to: to.at(first * terms),

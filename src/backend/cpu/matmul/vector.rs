@@ -2,10 +2,11 @@
 
 use super::super::isa::versions;
 use super::super::lane::{Acc, sum_with};
+use super::super::threads;
 use super::matrix::{AccOf, Matrix, Target};
 
 /// Results that are computed together when the matrix lies in columns.
-const TILE: usize = 512;
+const TILE: usize = 256;
 
 versions! {
     fn dot<C: Acc>(x: &[C], y: &[C]) -> C = dot_body;
@@ -51,39 +52,37 @@ pub(super) unsafe fn matrix_vector<C: AccOf<C>>(
     a: Matrix<C>,
     b: Matrix<C>,
 ) {
-    if a.columns <= a.rows {
-        let mut buffers = [Vec::new(), Vec::new()];
-        let [vector, spare] = &mut buffers;
-        // SAFETY: the caller's promise.
-        let vector = unsafe { dense(b.at, b.rows, k, vector) };
-        for i in 0..m {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let row = dense(a.at(i, 0), a.columns, k, spare);
-                c.put(i, 0, dot(row, vector));
-            }
-        }
-        return;
-    }
-    let mut tile = [C::ZERO; TILE];
-    let mut buffers = [Vec::new(), Vec::new()];
-    let [vector, spare] = &mut buffers;
+    let mut buffer = Vec::new();
     // SAFETY: the caller's promise.
-    let vector = unsafe { dense(b.at, b.rows, k, vector) };
-    let mut first = 0;
-    while first < m {
+    let vector = unsafe { dense(b.at, b.rows, k, &mut buffer) };
+    let cost = 0.06 * k as f64;
+    if a.columns <= a.rows {
+        return threads::ranges(m, 1, cost + 5.0, |range| {
+            let mut spare = Vec::new();
+            for i in range {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let row = dense(a.at(i, 0), a.columns, k, &mut spare);
+                    c.put(i, 0, dot(row, vector));
+                }
+            }
+        });
+    }
+    threads::tasks(m.div_ceil(TILE), cost * TILE as f64, |task| {
+        let first = task * TILE;
         let rows = (m - first).min(TILE);
+        let mut tile = [C::ZERO; TILE];
         let tile = &mut tile[..rows];
-        tile.fill(C::ZERO);
         if a.rows == 1 {
             let n = (k - 1) * a.columns + rows;
             // SAFETY: the caller's promise; what lies between the columns is not read.
             let columns = unsafe { std::slice::from_raw_parts(a.at(first, 0), n) };
             sum_columns(tile, columns, a.columns, vector);
         } else {
+            let mut spare = Vec::new();
             for (l, y) in vector.iter().enumerate() {
                 // SAFETY: the caller's promise.
-                let column = unsafe { dense(a.at(first, l), a.rows, rows, spare) };
+                let column = unsafe { dense(a.at(first, l), a.rows, rows, &mut spare) };
                 sum_columns(tile, column, 0, std::slice::from_ref(y));
             }
         }
@@ -91,8 +90,7 @@ pub(super) unsafe fn matrix_vector<C: AccOf<C>>(
             // SAFETY: the caller's promise.
             unsafe { c.put(first + i, 0, t) };
         }
-        first += rows;
-    }
+    });
 }
 
 /// `n` elements at a distance of `stride`, as they lie if that is 1, else copied to `buffer`.
