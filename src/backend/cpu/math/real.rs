@@ -36,9 +36,9 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     /// The power of two whose exponent's field is in the low bits of a number: `2^n` for
     /// `n +` [`Real::BIAS`] `+` [`Real::MAGIC`], if `n` is the exponent of a normal number.
     fn power_of_bits(bits: Self) -> Self;
-    /// `(1 + q) 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`] and a `q` of at most 1/2 in
-    /// magnitude: rounded, too, to a denormal number or infinity.
-    fn scale_by_bits(q: Self, bits: Self) -> Self;
+    /// Two normal numbers whose product is `2^n`, which may be none: for `n + 2` [`Real::BIAS`] `+`
+    /// [`Real::MAGIC`].
+    fn powers_of_bits(bits: Self) -> (Self, Self);
     /// `(m, e)` with `self = m 2^e` and `m` between the roots of 1/2 and 2, for positive normal
     /// numbers.
     fn split_normal(self) -> (Self, Self);
@@ -61,11 +61,18 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     fn power(n: Self) -> Self {
         Self::power_of_bits(n + (Self::MAGIC + Self::BIAS))
     }
-    /// `self * 2^n`, rounded once, for a `self` between 1/2 and 3/2.
+    /// `self * 2^n`, rounded once, for a `self` whose exponent is small beside the type's.
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
-        let twice = Self::BIAS + Self::BIAS;
-        Self::scale_by_bits(self - Self::ONE, n + (Self::MAGIC + twice))
+        let (first, second) = Self::powers_of_bits(n + (Self::MAGIC + (Self::BIAS + Self::BIAS)));
+        self * first * second
+    }
+    /// `(1 + q) 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`] and a `q` of at most 1/2 in
+    /// magnitude: rounded, too, to a denormal number or infinity.
+    #[inline(always)]
+    fn scale_by_bits(q: Self, bits: Self) -> Self {
+        let (first, second) = Self::powers_of_bits(bits);
+        q.fma(first, first) * second
     }
     /// `(s, r)` with `s = x + y` rounded and `s + r` exact, for `|x| >= |y|` or `x = 0`.
     #[inline(always)]
@@ -148,14 +155,12 @@ macro_rules! real {
                     $t::from_bits(bits.to_bits() << $mantissa)
                 }
                 #[inline(always)]
-                fn scale_by_bits(q: $t, bits: $t) -> $t {
-                    // In two steps, as 2^n may be too large or too small for the type: `bits` has the sum
-                    // of the fields of two exponents.
+                fn powers_of_bits(bits: $t) -> ($t, $t) {
+                    // The sum of the fields of two exponents, in halves.
                     let both = bits.to_bits();
                     let half = both >> 1;
                     let power = |field: $bits| $t::from_bits(field << $mantissa);
-                    let first = power(half);
-                    q.fma(first, first) * power(both - half)
+                    (power(half), power(both - half))
                 }
                 #[inline(always)]
                 fn split_normal(self) -> ($t, $t) {
