@@ -219,12 +219,14 @@ class Optimizer:
             for param in params:
                 param.grad = None
             return
-        grads = [param.grad for param in params if param.grad is not None]
+        grads = [grad for param in params if (grad := param.grad) is not None]
         for grad in grads:
-            if grad.grad_fn is not None:
-                grad.detach_()
-            else:
+            if not grad.requires_grad:
+                continue
+            if grad.is_leaf:
                 grad.requires_grad_(False)
+            else:
+                grad.detach_()
         with rg.no_grad():
             if not _C.zero_all(grads):
                 for grad in grads:

@@ -208,8 +208,20 @@ pub(super) fn sums<C: Acc, const N: usize, const K: usize>(
 /// [`sums`] of one term of two slices.
 #[inline(always)]
 pub(super) fn sum_with<C: Acc>(a: &[C], b: &[C], f: impl Fn(C, C) -> C) -> C {
-    let [sum] = sums([a, b], |[a, b]| [f(a, b)]);
-    sum
+    let mut lanes = [C::ZERO; LANES];
+    let ((chunks, rest), (others, _)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in chunks.iter().zip(others) {
+        for (l, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *l = l.add(f(a, b));
+        }
+    }
+    if !rest.is_empty() {
+        let (a, b, new) = (last_chunk(a), last_chunk(b), last_lanes(rest.len()));
+        for (l, ((&a, &b), &new)) in lanes.iter_mut().zip(a.iter().zip(&b).zip(new)) {
+            *l = l.add(if new != 0 { f(a, b) } else { C::ZERO });
+        }
+    }
+    tree::<C, Sum>(lanes)
 }
 
 /// [`sums`] of one term of one slice, where `keep` may store each term in `out`, which is as long.

@@ -9,6 +9,12 @@
 //! sleeps; it is woken only for work that outlasts the waking.
 //! One region has the helpers at a time; what is called beside it, or within it, runs alone.
 //!
+//! NOTE [Cores]
+//! A system that does not know which cores share a cache, as in some virtual machines, may wake a
+//! helper on the caller's own core, where it runs only when the caller does not. So the caller takes its
+//! core from those that a sleeping helper may run on, and the helper gives it back to itself when it
+//! runs elsewhere.
+//!
 //! NOTE [Fork]
 //! A child process has only the thread that forked. The pool belongs to a process, so a child finds
 //! that it has none and makes its own.
@@ -17,7 +23,8 @@ use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -94,7 +101,7 @@ struct Pool {
     asleep: AtomicU32,
     /// The work, in nanoseconds, that sleeping helpers have missed.
     missed: AtomicUsize,
-    helpers: Mutex<Vec<Thread>>,
+    helpers: Mutex<Vec<Helper>>,
 }
 
 /// Tasks, and how they are shared.
@@ -247,11 +254,10 @@ impl Pool {
             return;
         }
         self.missed.store(0, Ordering::Relaxed);
-        self.helpers
-            .lock()
-            .iter()
-            .take(helpers)
-            .for_each(Thread::unpark);
+        for helper in self.helpers.lock().iter().take(helpers) {
+            helper.seat.vacate_here();
+            helper.thread.unpark();
+        }
     }
 
     /// Does the tasks of a share, then what is left of the others'.
@@ -275,15 +281,21 @@ impl Pool {
         while helpers.len() < n {
             let number = helpers.len();
             let builder = std::thread::Builder::new().name(format!("rustgrad-{}", number + 1));
-            let Ok(thread) = builder.spawn(move || self.help(number)) else {
+            let seat = Arc::new(Seat::default());
+            let own = seat.clone();
+            let Ok(thread) = builder.spawn(move || self.help(number, &own)) else {
                 return;
             };
-            helpers.push(thread.thread().clone());
+            helpers.push(Helper {
+                thread: thread.thread().clone(),
+                seat,
+            });
         }
     }
 
     /// What helper `number` does all its life.
-    fn help(&self, number: usize) {
+    fn help(&self, number: usize, seat: &Seat) {
+        seat.take();
         let mut idle_since = Instant::now();
         loop {
             if self.open.load(Ordering::Relaxed) && self.enter(number) {
@@ -299,6 +311,7 @@ impl Pool {
                 self.asleep.fetch_add(1, Ordering::Relaxed);
                 std::thread::park();
                 self.asleep.fetch_sub(1, Ordering::Relaxed);
+                seat.restore();
                 idle_since = Instant::now();
             }
         }
@@ -329,6 +342,93 @@ impl Pool {
         self.inside.fetch_sub(1, Ordering::SeqCst);
         worked
     }
+}
+
+struct Helper {
+    thread: Thread,
+    seat: Arc<Seat>,
+}
+
+/// Which cores a helper may run on: see NOTE [Cores]. Where the system does not say, or refuses, all
+/// stays as it is.
+struct Seat {
+    /// The system's number of the thread; 0 before it runs.
+    thread: AtomicI32,
+    /// The core that was taken from it, or -1.
+    vacated: AtomicI32,
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self {
+            thread: AtomicI32::new(0),
+            vacated: AtomicI32::new(-1),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Seat {
+    /// This thread is the helper.
+    fn take(&self) {
+        // SAFETY: the call has no conditions.
+        self.thread
+            .store(unsafe { libc::gettid() }, Ordering::Release);
+    }
+
+    /// Takes the core of this thread from the helper, if it may run elsewhere.
+    fn vacate_here(&self) {
+        let thread = self.thread.load(Ordering::Acquire);
+        // SAFETY: the call has no conditions.
+        let here = unsafe { libc::sched_getcpu() };
+        let vacates = |cores: &mut libc::cpu_set_t| {
+            // SAFETY: the core is one that a set can hold.
+            unsafe {
+                let may_run_here = libc::CPU_ISSET(here as usize, cores);
+                libc::CPU_CLR(here as usize, cores);
+                may_run_here && libc::CPU_COUNT(cores) > 0
+            }
+        };
+        if thread != 0
+            && (0..libc::CPU_SETSIZE).contains(&here)
+            && self.vacated.load(Ordering::Relaxed) < 0
+            && change_cores(thread, vacates)
+        {
+            self.vacated.store(here, Ordering::Release);
+        }
+    }
+
+    /// Gives this thread, the helper, its core back.
+    fn restore(&self) {
+        let core = self.vacated.swap(-1, Ordering::Acquire);
+        if core >= 0 {
+            change_cores(0, |cores| {
+                // SAFETY: the core was in a set before.
+                unsafe { libc::CPU_SET(core as usize, cores) };
+                true
+            });
+        }
+    }
+}
+
+/// Changes the cores that a thread may run on, if `f` says so; 0 is this thread.
+#[cfg(target_os = "linux")]
+fn change_cores(thread: libc::pid_t, f: impl FnOnce(&mut libc::cpu_set_t) -> bool) -> bool {
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: a set of cores is plain bits, as large as is said.
+    unsafe {
+        let mut cores: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(thread, size, &mut cores) == 0
+            && f(&mut cores)
+            && libc::sched_setaffinity(thread, size, &cores) == 0
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Seat {
+    fn take(&self) {}
+    fn vacate_here(&self) {}
+    fn restore(&self) {}
 }
 
 /// The pool of this process.

@@ -304,28 +304,26 @@ impl Place for Cursor {
 
     #[inline]
     fn take(&mut self, mut n: usize, mut f: impl FnMut(usize, usize, usize)) {
-        let (mut at, mut index) = (self.at, self.index);
         while n > 0 {
-            let m = n.min(self.run - index);
-            f(at, self.stride, m);
+            let m = n.min(self.run - self.index);
+            f(self.at, self.stride, m);
             n -= m;
-            index += m;
-            at += m * self.stride;
-            if index == self.run {
-                index = 0;
-                at -= self.run * self.stride;
+            self.index += m;
+            self.at += m * self.stride;
+            if self.index == self.run {
+                self.index = 0;
+                self.at -= self.run * self.stride;
                 for [size, stride, index] in self.outer.iter_mut().rev() {
                     *index += 1;
-                    at += *stride;
+                    self.at += *stride;
                     if index < size {
                         break;
                     }
-                    at -= *size * *stride;
+                    self.at -= *size * *stride;
                     *index = 0;
                 }
             }
         }
-        (self.at, self.index) = (at, index);
     }
 
     fn skipped(&self, mut n: usize) -> Self {

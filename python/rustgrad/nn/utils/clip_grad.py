@@ -16,7 +16,7 @@ def _listed(tensors: rg.Tensor | Iterable[rg.Tensor]) -> list[rg.Tensor]:
 
 
 def _grads(parameters: rg.Tensor | Iterable[rg.Tensor]) -> list[rg.Tensor]:
-    return [p.grad for p in _listed(parameters) if p.grad is not None]
+    return [grad for p in _listed(parameters) if (grad := p.grad) is not None]
 
 
 def get_total_norm(

@@ -12,6 +12,10 @@ use std::ops::Range;
 /// Terms of a sum that are added up in one piece when there are few results.
 const PART: usize = 1024;
 
+/// From so many columns on, one strip of tiles is computed after the other: a packed copy of all columns
+/// would be as large as the matrix.
+const STRIPS: usize = 1024;
+
 /// The most sums of a block.
 const BLOCK: usize = 8 * 32;
 
@@ -148,6 +152,18 @@ unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
 ) where
     K::Sum: AccOf<T>,
 {
+    if tiling.down > 1 && tiling.across > 1 && n >= STRIPS {
+        let strip = Tiling {
+            across: 1,
+            ..tiling
+        };
+        for j in (0..n).step_by(tiling.columns) {
+            let sizes = [m, tiling.columns.min(n - j), k];
+            // SAFETY: the caller's promise, for some of the columns.
+            unsafe { shared::<K, T>(strip, sizes, c.from(0, j), a, b.from(0, j)) };
+        }
+        return;
+    }
     let width = if n <= K::LANES { K::LANES } else { K::COLUMNS };
     // SAFETY: the caller's promise.
     let rows = |i: Range<usize>| unsafe { Panels::of_rows::<K>(a.from(i.start, 0), i.len(), k) };
