@@ -80,7 +80,7 @@ macro_rules! functors {
                     | Trunc | Clamp | ClampMin | ClampMax | ClampBackward | Maximum | Minimum | Eq
                     | Ne | Lt | Le | Gt | Ge | LogicalNot | LogicalAnd | LogicalOr | LogicalXor
                     | BitNot | BitAnd | BitOr | BitXor => 0.15,
-                    _ => 1.0,
+                    _ => 0.4,
                 }
             }
 

@@ -34,6 +34,9 @@ const WORTH_SHARING: f64 = 6_000.0;
 /// Work of so many nanoseconds is worth waking helpers for.
 const WORTH_WAKING: usize = 150_000;
 
+/// After so many microseconds without work to share, no more of it is expected to follow.
+const LATELY: usize = 1_000;
+
 /// How long a helper spins before it sleeps.
 const SPIN: Duration = Duration::from_micros(200);
 
@@ -99,8 +102,11 @@ struct Pool {
     taken_of: [Taken; MOST],
     /// Helpers that sleep.
     asleep: AtomicU32,
-    /// The work, in nanoseconds, that sleeping helpers have missed.
+    /// The work, in nanoseconds, that sleeping helpers have missed lately.
     missed: AtomicUsize,
+    /// When they missed it, in microseconds since `start`.
+    missed_at: AtomicUsize,
+    start: Instant,
     helpers: Mutex<Vec<Helper>>,
 }
 
@@ -248,7 +254,14 @@ impl Pool {
     /// Wakes helpers if so much work, in nanoseconds, has been done without them that waking them
     /// pays, should more of it follow.
     fn wake_for(&self, cost: f64, helpers: usize) {
-        let missed = self.missed.load(Ordering::Relaxed) + cost as usize;
+        let now = self.start.elapsed().as_micros() as usize;
+        let before = self.missed_at.swap(now, Ordering::Relaxed);
+        let lately = if now.saturating_sub(before) < LATELY {
+            self.missed.load(Ordering::Relaxed)
+        } else {
+            0
+        };
+        let missed = lately + cost as usize;
         if missed < WORTH_WAKING {
             self.missed.store(missed, Ordering::Relaxed);
             return;
@@ -459,6 +472,8 @@ fn make_pool(process: u32, found: *mut Pool) -> &'static Pool {
         taken_of: [const { Taken(AtomicUsize::new(0)) }; MOST],
         asleep: AtomicU32::new(0),
         missed: AtomicUsize::new(0),
+        missed_at: AtomicUsize::new(0),
+        start: Instant::now(),
         helpers: Mutex::new(Vec::new()),
     }));
     let made = POOL.compare_exchange(found, pool, Ordering::AcqRel, Ordering::Acquire);
