@@ -26,6 +26,14 @@ struct Modes {
     levels: u32,
     /// Whether hooks turn saved tensors into something else.
     packing: bool,
+    /// Whether somebody watches the ops that run.
+    observed: bool,
+    /// Whether a gradient of zero stays zero at an infinite slope: of backward passes that begin.
+    masking: bool,
+    /// Whether saved tensors are watched: see NOTE [Watched buffers].
+    guarding: bool,
+    /// Whether a backward runs that is not recorded: see NOTE [Cuts].
+    unrecorded_backward: bool,
 }
 
 thread_local! {
@@ -37,6 +45,10 @@ thread_local! {
             escaped: false,
             levels: 0,
             packing: false,
+            observed: false,
+            masking: false,
+            guarding: false,
+            unrecorded_backward: false,
         })
     };
 }
@@ -63,6 +75,53 @@ pub fn packing() -> bool {
 pub(super) fn set_packing(packing: bool) {
     MODES.set(Modes {
         packing,
+        ..MODES.get()
+    });
+}
+
+/// Whether somebody watches the ops that run, on this thread.
+#[inline]
+pub fn observed() -> bool {
+    MODES.get().observed
+}
+
+/// Whether a backward runs that is not recorded, on this thread.
+#[inline]
+pub fn in_unrecorded_backward() -> bool {
+    MODES.get().unrecorded_backward
+}
+
+/// Whether a gradient of zero stays zero at an infinite slope, on this thread.
+pub fn masking() -> bool {
+    MODES.get().masking
+}
+
+/// Sets whether a gradient of zero stays zero at an infinite slope.
+pub fn set_masking(masking: bool) {
+    MODES.set(Modes {
+        masking,
+        ..MODES.get()
+    });
+}
+
+/// Whether saved tensors are watched on this thread: see NOTE [Watched buffers].
+#[inline]
+pub fn guarding() -> bool {
+    MODES.get().guarding
+}
+
+/// Sets whether saved tensors are watched.
+pub fn set_guarding(guarding: bool) {
+    MODES.set(Modes {
+        guarding,
+        ..MODES.get()
+    });
+}
+
+/// Sets whether somebody watches the ops that run.
+pub fn set_observed(observed: bool) {
+    MODES.set(Modes {
+        observed,
         ..MODES.get()
     });
 }
@@ -158,6 +217,14 @@ impl GradMode {
         Self::with(|m| m.grad = enabled)
     }
 
+    /// A backward, which is recorded or not.
+    pub fn backward(recorded: bool) -> Self {
+        Self::with(|m| {
+            m.grad = recorded;
+            m.unrecorded_backward = !recorded;
+        })
+    }
+
     /// Turns inference mode on or off; on, nothing is recorded.
     pub fn inference(enabled: bool) -> Self {
         Self::with(|m| {
@@ -188,18 +255,16 @@ impl GradMode {
 
 impl Drop for GradMode {
     fn drop(&mut self) {
-        // Levels and hooks are set and taken back on their own, possibly within this scope; what has
-        // escaped stays outside.
-        let Modes {
-            levels,
-            packing,
-            escaped,
-            ..
-        } = MODES.get();
+        // Levels, hooks, observers and the like are set and taken back on their own, possibly within this scope;
+        // what has escaped stays outside.
+        let now = MODES.get();
         MODES.set(Modes {
-            levels,
-            packing,
-            escaped: escaped || self.0.escaped,
+            levels: now.levels,
+            packing: now.packing,
+            observed: now.observed,
+            masking: now.masking,
+            guarding: now.guarding,
+            escaped: now.escaped || self.0.escaped,
             ..self.0
         });
     }

@@ -12,8 +12,8 @@ pub use view::{Creation, ViewInfo, ViewStep};
 
 use crate::base::{DType, Device, Layout, Result, Scalar, Shape};
 use crate::memory::{Storage, storage};
-use crate::tape::{Meta, SharedShape};
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::tape::{Cut, Meta, SharedShape};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// An n-dimensional array that may be part of a recorded computation. Cloning clones the handle,
@@ -29,6 +29,8 @@ struct Inner {
     dtype: DType,
     contiguous: bool,
     flags: AtomicU8,
+    /// See NOTE [Cuts].
+    cut: AtomicU32,
     autograd: OnceLock<Arc<Autograd>>,
 }
 
@@ -88,6 +90,7 @@ impl Tensor {
             } else {
                 0
             }),
+            cut: AtomicU32::new(0),
             autograd: OnceLock::new(),
         }))
     }
@@ -267,6 +270,18 @@ impl Tensor {
         } else {
             self.0.flags.fetch_and(!TAINTED, Ordering::Relaxed);
         }
+    }
+
+    /// Why this has no history, if it was computed from tensors that have one: see NOTE [Cuts].
+    #[inline]
+    pub fn cut(&self) -> Cut {
+        Cut(self.0.cut.load(Ordering::Relaxed))
+    }
+
+    /// Notes why this has no history.
+    #[inline]
+    pub fn set_cut(&self, cut: Cut) {
+        self.0.cut.store(cut.0, Ordering::Relaxed);
     }
 
     /// Whether this was made in inference mode.
