@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rustgrad import _C
 
@@ -246,8 +245,7 @@ def gradgradcheck(
 # What is checked.
 
 
-@dataclass
-class _Case:
+class _Case(NamedTuple):
     func: Callable[..., Any]
     inputs: tuple
     checked: list[int]  # the inputs that require grad
