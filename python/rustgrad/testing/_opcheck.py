@@ -142,7 +142,7 @@ class _Case:
             )
         self.name = getattr(op, "__name__", repr(op))
         self.tree = (args, kwargs)
-        self.tolerances = {} if rtol is None else {"rtol": rtol, "atol": atol}
+        self.rtol, self.atol = rtol, atol
         self.floats: list = []
         _map(self.tree, lambda t: self.floats.append(t) if t.is_floating_point() else None)
         some = any(t.requires_grad for t in self.floats)
@@ -268,20 +268,22 @@ def _doubles(case: _Case) -> list:
 
 def _test_gradcheck(case: _Case) -> None:
     if xs := _doubles(case):
-        gradcheck(case, xs, check_grad_dtypes=True, **case.tolerances)
+        gradcheck(case, xs, check_grad_dtypes=True, rtol=case.rtol, atol=case.atol)
 
 
 def _test_gradgradcheck(case: _Case) -> None:
     xs = _doubles(case)
     if any(y.requires_grad for y in (case(*xs) if xs else ())):
-        gradgradcheck(case, xs, check_fwd_over_rev=True, **case.tolerances)
+        gradgradcheck(case, xs, check_fwd_over_rev=True, rtol=case.rtol, atol=case.atol)
 
 
 def _test_forward_ad(case: _Case) -> None:
     xs = _doubles(case)
     if not xs:
         return
-    gradcheck(case, xs, check_forward_ad=True, check_backward_ad=False, **case.tolerances)
+    gradcheck(
+        case, xs, check_forward_ad=True, check_backward_ad=False, rtol=case.rtol, atol=case.atol
+    )
     if not (case.is_function and "jvp" in vars(case.op)):
         return
     # The engine derives forward mode from backward: the function's own rule must say the same.
@@ -410,10 +412,10 @@ def _test_broadcasting(case: _Case) -> None:
                 continue  # The op does not broadcast, and says so.
             zs = case(*xs[:i], xs[i].expand(shape), *xs[i + 1 :])
             # Of an output of another shape, a reduction for instance, it is not known.
-            pairs = [(y, z) for y, z in zip(ys, zs, strict=True) if z.shape == shape]
-            ys, zs = [y for y, _ in pairs], [z for _, z in pairs]
-            wide = []
-            for k, (y, z) in enumerate(zip(ys, zs, strict=True)):
+            places = [k for k, z in enumerate(zs) if z.shape == shape]
+            wide, zs = [], tuple(zs[k] for k in places)
+            for k, z in zip(places, zs, strict=True):
+                y = ys[k]
                 try:
                     wide.append(y.broadcast_to(z.shape))
                 except Exception as error:
