@@ -24,6 +24,8 @@ struct Modes {
     escaped: bool,
     /// How many levels of forward-mode differentiation are open.
     levels: u32,
+    /// How many of them, the outermost, do not count here.
+    hidden: u32,
     /// Whether hooks turn saved tensors into something else.
     packing: bool,
     /// Whether somebody watches the ops that run.
@@ -44,6 +46,7 @@ thread_local! {
             taint: Taint::Off,
             escaped: false,
             levels: 0,
+            hidden: 0,
             packing: false,
             observed: false,
             masking: false,
@@ -153,15 +156,26 @@ thread_local! {
 
 static NEXT_LEVEL: AtomicU32 = AtomicU32::new(1);
 
-/// How many levels of forward-mode differentiation are open on this thread.
+/// How many levels of forward-mode differentiation are open on this thread, and count here.
 #[inline]
 pub fn open_levels() -> u32 {
-    MODES.get().levels
+    let modes = MODES.get();
+    modes.levels.saturating_sub(modes.hidden)
+}
+
+/// Hides the levels that are open now, or shows them again; returns whether they were hidden. Levels
+/// that are opened later count.
+pub fn hide_levels(hide: bool) -> bool {
+    let modes = MODES.get();
+    let hidden = if hide { modes.levels } else { 0 };
+    MODES.set(Modes { hidden, ..modes });
+    modes.hidden > 0
 }
 
 /// Whether a level is open on this thread. Tangents of closed levels do not exist any more.
 pub fn is_open(level: u32) -> bool {
-    open_levels() > 0 && LEVELS.with_borrow(|l| l.contains(&level))
+    let hidden = MODES.get().hidden as usize;
+    open_levels() > 0 && LEVELS.with_borrow(|l| l.iter().skip(hidden).any(|&l| l == level))
 }
 
 /// The innermost open level.
@@ -239,6 +253,8 @@ impl GradMode {
             m.grad = false;
             m.taint = Taint::Forward;
             m.escaped = false;
+            // Tangents of the results come from the backward.
+            m.hidden = m.levels;
         })
     }
 

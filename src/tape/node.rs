@@ -208,6 +208,7 @@ pub fn delayed_error(t: &Tensor, edges: SmallVec<[Option<Edge>; 2]>, message: St
         n.site = site;
     });
     let delayed = t.detach();
+    delayed.set_tangents(t.tangents());
     delayed.with_history(Edge { node, output: 0 })
 }
 

@@ -295,16 +295,14 @@ impl Tensor {
         Tensor::from_parts(self.storage().clone(), layout, self.dtype())
     }
 
-    /// The same elements without history: writes are seen by both.
+    /// The same elements without history and tangents: writes are seen by both.
     pub fn detach(&self) -> Tensor {
-        let t = Self::from_known_parts(
+        Self::from_known_parts(
             self.storage().clone(),
             self.0.layout.clone(),
             self.dtype(),
             self.0.contiguous,
-        );
-        t.set_tangents(self.tangents());
-        t
+        )
     }
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import rustgrad as rg
 from rustgrad.autograd import detect_anomaly, masked_gradients
@@ -16,12 +18,13 @@ class TestBackward:
         x = leaf(0.0, 1.0)
         with detect_anomaly():
             y = x.sqrt() * x.new_tensor([0.0, 1.0])
+            line = sys._getframe().f_lineno + 1
             z = (y / x).sum()
             with pytest.raises(RuntimeError) as info:
                 z.backward()
         message = str(info.value)
         assert "Function 'DivBackward0' returned nan values in its 1th output" in message
-        assert "test_anomaly.py:23" in message
+        assert f"test_anomaly.py:{line}" in message
         assert "gradient of output 0: [float64 [2]] min 1" in message
         assert "saved: [float64 [2]]" in message
         assert x.grad is None
@@ -82,10 +85,11 @@ class TestForward:
         x = leaf(-1.0, 4.0)
         with detect_anomaly(forward=True):
             with pytest.raises(RuntimeError) as info:
+                line = sys._getframe().f_lineno + 1
                 (x * 2).log()
         message = str(info.value)
         assert message.startswith("[log] returned nan values at")
-        assert "test_anomaly.py:85" in message
+        assert f"test_anomaly.py:{line}" in message
         assert "result: [float64 [2]] min 2.0794e0, max 2.0794e0" in message
         assert "1 nan and 0 inf of 2" in message
         assert "input 0: [float64 [2]] min -2.0000e0, max 8.0000e0" in message

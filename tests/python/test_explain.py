@@ -70,6 +70,8 @@ class TestWhy:
         y.retain_grad()
         assert "no backward has passed" in why(y)
         y.backward()
+        assert "has kept its gradient" in why(y)
+        y.grad = None
         assert "freed" in why(y)
         z = x * 2
         z.retain_grad()

@@ -7,7 +7,7 @@ from typing import Any
 
 from rustgrad import _C
 
-from . import forward_ad, graph
+from . import forward_ad, functional, graph
 from .anomaly_mode import (
     detect_anomaly,
     is_anomaly_enabled,
@@ -28,6 +28,7 @@ __all__ = [
     "detect_anomaly",
     "enable_grad",
     "forward_ad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
