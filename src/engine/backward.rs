@@ -679,7 +679,8 @@ impl Walk {
     }
 }
 
-fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
+/// What a second backward says, and who asks for what a node saved when that is gone.
+pub fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
     let by = freed.describe().map_or_else(String::new, |s| {
         format!(" They were freed by the call at {s}.")
     });

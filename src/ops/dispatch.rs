@@ -502,7 +502,11 @@ fn in_place(call: &Call) -> Result<()> {
     }
     // Hooks that pack what is saved may fail, which must happen before the write.
     let packs = recorded && mode::packing();
-    if !dual && !packs && (op.is_map() || matches!(op.kernel, Kernel::Update(_))) {
+    // What has no gradient for its target, such as a comparison, ends the target's history all the
+    // same: the copy does.
+    let cuts = recorded && x.requires_grad() && op.grad(0).is_none();
+    let is_direct = op.is_map() || matches!(op.kernel, Kernel::Update(_));
+    if is_direct && !dual && !packs && !cuts {
         return write(call, recorded);
     }
     // Computed out of place, then copied in. What is saved of the target on the way must survive
@@ -532,17 +536,40 @@ fn check_result(x: &Tensor, shape: &Shape, dtype: DType) -> Result<()> {
     ensure!(
         shape == x.shape(),
         runtime,
-        "output with shape {} doesn't match the broadcast shape {shape}",
+        "output with shape {} doesn't match the broadcast shape {shape}. A write in place cannot change \
+         its target's shape: use the form out of place",
         x.shape()
     );
     ensure!(
         dtype.can_cast(x.dtype()),
         runtime,
-        "result type {} can't be cast to the desired output type {}",
+        "result type {} can't be cast to the desired output type {}. A write in place cannot change its \
+         target's type: use the form out of place, or cast the target first",
         dtype.scalar_type_name(),
         x.dtype().scalar_type_name()
     );
     Ok(())
+}
+
+/// A tensor in a message: `[Float [2, 3]]`.
+fn described(x: &Tensor) -> String {
+    format!("[{} {}]", x.dtype().scalar_type_name(), x.shape())
+}
+
+/// Where a view comes from, in a message: `[Float [3]], made by select at train.py:12, is a view of
+/// [Float [2, 3]]`.
+fn described_view(x: &Tensor, base: &Tensor) -> String {
+    let made = match x.grad_fn() {
+        Some(edge) => {
+            let (name, site) = (edge.node.name(), edge.node.with(|n| n.site));
+            format!(", made by {name}{},", site.at())
+        }
+        None => match x.cut().op() {
+            Some(op) => format!(", made by {op}{},", x.cut().site().at()),
+            None => String::new(),
+        },
+    };
+    format!("{}{made} is a view of {}", described(x), described(base))
 }
 
 /// Writes, counts the write, records.
@@ -762,13 +789,21 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
         !x.layout().has_overlap(),
         runtime,
         "unsupported operation: more than one element of the written-to tensor refers to a single \
-         memory location. Please clone() the tensor before performing the operation."
+         memory location. Please clone() the tensor before performing the operation. It is {} with \
+         strides {:?}",
+        described(x),
+        x.layout().strides
     );
     ensure!(
         !x.is_inference() || mode::inference(),
         runtime,
         "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a \
-         clone to get a normal tensor before doing inplace update."
+         clone to get a normal tensor before doing inplace update. It is {}{}",
+        described(x),
+        x.cut().op().map_or_else(String::new, |op| format!(
+            ", made by {op}{}",
+            x.cut().site().at()
+        ))
     );
     if !mode::grad_enabled() {
         return Ok(());
@@ -776,8 +811,9 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
     ensure!(
         !(x.requires_grad() && x.is_leaf()),
         runtime,
-        "a leaf Variable that requires grad is being used in an in-place operation. Wrap the write \
-         in no_grad(), or write to a clone()"
+        "a leaf Variable that requires grad is being used in an in-place operation: it is {}. Wrap the \
+         write in no_grad(), or write to a clone()",
+        described(x)
     );
     let Some(view) = x.view_info() else {
         return Ok(());
@@ -786,8 +822,9 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
     ensure!(
         !(base.requires_grad() && base.is_leaf()),
         runtime,
-        "a view of a leaf Variable that requires grad is being used in an in-place operation. Wrap \
-         the write in no_grad(), or write to a clone()"
+        "a view of a leaf Variable that requires grad is being used in an in-place operation: {}. Wrap \
+         the write in no_grad(), or write to a clone()",
+        described_view(x, base)
     );
     if recorded || base.requires_grad() {
         match view.creation {
@@ -798,14 +835,16 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                  enabled. Given that this use case is ambiguous and error-prone, it is forbidden. \
                  You can clarify your code by moving both the view and the inplace either both \
                  inside the no_grad block (if you don't want the inplace to be tracked) or both \
-                 outside (if you want the inplace to be tracked)."
+                 outside (if you want the inplace to be tracked). {}",
+                described_view(x, base)
             ),
             Creation::Custom => bail!(
                 runtime,
                 "This view was created inside a custom Function (or because an input was returned \
                  as-is) and is being modified inplace: the custom backward associated with the \
                  custom Function would be overridden, leading to incorrect gradients. This behavior \
-                 is forbidden. You can fix this by cloning the output of the custom Function."
+                 is forbidden. You can fix this by cloning the output of the custom Function. {}",
+                described_view(x, base)
             ),
             Creation::MultiOutput => {
                 let name = x
@@ -817,7 +856,9 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                     "Output {output} of {name} is a view and is being modified inplace. This view \
                      is the output of a function that returns multiple views. Such functions do \
                      not allow the output views to be modified inplace. You should replace the \
-                     inplace operation by an out-of-place one."
+                     inplace operation by an out-of-place one, or write to one view at a time: \
+                     select() or narrow(). {}",
+                    described_view(x, base)
                 )
             }
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,10 +27,10 @@ class FunctionCtx:
         Another tensor computed in forward has none: if the backward uses it while a graph of the
         backward is built, that raises, because the second derivative would be wrong.
         """
-        for tensor in tensors:
+        for i, tensor in enumerate(tensors):
             if tensor is not None and not _C.is_tensor(tensor):
                 raise TypeError(
-                    "save_for_backward can only save tensors or None, but argument is of type "
+                    f"save_for_backward can only save tensors or None, but argument {i} is of type "
                     f"{type(tensor).__name__}; keep other values as attributes of ctx"
                 )
         self.to_save = tensors
@@ -115,6 +116,16 @@ class Function(metaclass=_FunctionMeta):
             "You must implement the backward function for your custom autograd.Function to use it "
             "with reverse mode."
         )
+
+    @classmethod
+    def _argument_name(cls, i: int) -> str:
+        """What messages call argument ``i`` of forward (``ctx`` does not count)."""
+        parameters = [*inspect.signature(cls.forward).parameters.values()]
+        parameters = parameters if cls._has_setup_context else parameters[1:]
+        last = parameters[min(i, len(parameters) - 1)]
+        star = last.kind is inspect.Parameter.VAR_POSITIONAL
+        place = f"{last.name}[{i - len(parameters) + 1}]" if star else last.name
+        return f"argument '{place}' of {cls.__name__}.forward"
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
