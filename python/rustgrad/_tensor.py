@@ -354,7 +354,10 @@ for _name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Changes the shape; elements beyond the old ones are arbitrary."""
     if self.requires_grad:
-        raise RuntimeError("cannot resize variables that require grad")
+        raise RuntimeError(
+            f"cannot resize variables that require grad: the shape is {list(self.shape)}. Use "
+            "reshape(), or take detach() first"
+        )
     shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
     if shape == tuple(self.shape):
         return self

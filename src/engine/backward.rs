@@ -161,7 +161,7 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
     ensure!(
         outputs.len() == grads.len(),
         runtime,
-        "got {} tensors and {} gradients",
+        "got {} tensors and {} gradients: give one gradient, or None, for each tensor",
         outputs.len(),
         grads.len()
     );
@@ -181,7 +181,7 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
                     *g.shape() == *meta.shape,
                     runtime,
                     "Mismatch in shape: grad_output[{i}] has a shape of {} and output[{i}] has a \
-                     shape of {}.",
+                     shape of {}. A gradient has the shape of what it belongs to.",
                     g.shape(),
                     meta.shape
                 );
@@ -207,7 +207,10 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
 fn why_not(t: Option<&Tensor>) -> String {
     match t.and_then(|t| t.cut().describe()) {
         Some(cut) => format!(": {cut}"),
-        None => String::new(),
+        None => {
+            ": nothing that it comes from requires grad. Call requires_grad_() before it is used"
+                .into()
+        }
     }
 }
 

@@ -109,7 +109,7 @@ pub fn run_overload(
         overload,
     };
     let result = match op.kernel {
-        Kernel::Composite(f) => f(&call),
+        Kernel::Composite(f) => return f(&call).map_err(|e| e.of_op(op.name)),
         _ if mode::observed() => {
             observe::around(&call, || execute(&call)).and_then(|outs| finish(&call, outs))
         }
@@ -551,27 +551,6 @@ fn check_result(x: &Tensor, shape: &Shape, dtype: DType) -> Result<()> {
     Ok(())
 }
 
-/// A tensor in a message: `[Float [2, 3]]`.
-fn described(x: &Tensor) -> String {
-    format!("[{} {}]", x.dtype().scalar_type_name(), x.shape())
-}
-
-/// Where a view comes from, in a message: `[Float [3]], made by select at train.py:12, is a view of
-/// [Float [2, 3]]`.
-fn described_view(x: &Tensor, base: &Tensor) -> String {
-    let made = match x.grad_fn() {
-        Some(edge) => {
-            let (name, site) = (edge.node.name(), edge.node.with(|n| n.site));
-            format!(", made by {name}{},", site.at())
-        }
-        None => match x.cut().op() {
-            Some(op) => format!(", made by {op}{},", x.cut().site().at()),
-            None => String::new(),
-        },
-    };
-    format!("{}{made} is a view of {}", described(x), described(base))
-}
-
 /// Writes, counts the write, records.
 fn write(call: &Call, recorded: bool) -> Result<()> {
     let x = call.tensor(0);
@@ -742,7 +721,7 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
         n.outputs.push(base.meta());
         n.site = site;
     });
-    base.set_history(Some(Edge { node, output: 0 }));
+    write_history(base, Edge { node, output: 0 })?;
     // What lies in the view now is what was written: its edge need not go through the base.
     x.set_history(Some(written));
     Ok(())
@@ -791,7 +770,7 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
         "unsupported operation: more than one element of the written-to tensor refers to a single \
          memory location. Please clone() the tensor before performing the operation. It is {} with \
          strides {:?}",
-        described(x),
+        x.describe(),
         x.layout().strides
     );
     ensure!(
@@ -799,7 +778,7 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
         runtime,
         "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a \
          clone to get a normal tensor before doing inplace update. It is {}{}",
-        described(x),
+        x.describe(),
         x.cut().op().map_or_else(String::new, |op| format!(
             ", made by {op}{}",
             x.cut().site().at()
@@ -808,25 +787,11 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
     if !mode::grad_enabled() {
         return Ok(());
     }
-    ensure!(
-        !(x.requires_grad() && x.is_leaf()),
-        runtime,
-        "a leaf Variable that requires grad is being used in an in-place operation: it is {}. Wrap the \
-         write in no_grad(), or write to a clone()",
-        described(x)
-    );
-    let Some(view) = x.view_info() else {
-        return Ok(());
-    };
-    let base = &view.base;
-    ensure!(
-        !(base.requires_grad() && base.is_leaf()),
-        runtime,
-        "a view of a leaf Variable that requires grad is being used in an in-place operation: {}. Wrap \
-         the write in no_grad(), or write to a clone()",
-        described_view(x, base)
-    );
-    if recorded || base.requires_grad() {
+    let base = x.view_info().map(|view| &view.base);
+    if let Some(view) = x.view_info()
+        && (recorded || view.base.requires_grad())
+    {
+        let base = &view.base;
         match view.creation {
             Creation::Recorded => {}
             Creation::NoGrad => bail!(
@@ -836,7 +801,7 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                  You can clarify your code by moving both the view and the inplace either both \
                  inside the no_grad block (if you don't want the inplace to be tracked) or both \
                  outside (if you want the inplace to be tracked). {}",
-                described_view(x, base)
+                x.describe_view(base, x.grad_fn())
             ),
             Creation::Custom => bail!(
                 runtime,
@@ -844,7 +809,7 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                  as-is) and is being modified inplace: the custom backward associated with the \
                  custom Function would be overridden, leading to incorrect gradients. This behavior \
                  is forbidden. You can fix this by cloning the output of the custom Function. {}",
-                described_view(x, base)
+                x.describe_view(base, x.grad_fn())
             ),
             Creation::MultiOutput => {
                 let name = x
@@ -858,10 +823,26 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                      not allow the output views to be modified inplace. You should replace the \
                      inplace operation by an out-of-place one, or write to one view at a time: \
                      select() or narrow(). {}",
-                    described_view(x, base)
+                    x.describe_view(base, x.grad_fn())
                 )
             }
         }
+    }
+    let is_leaf = |t: &Tensor| t.requires_grad() && t.is_leaf();
+    ensure!(
+        !is_leaf(x),
+        runtime,
+        "a leaf Variable that requires grad is being used in an in-place operation: it is {}. Wrap the \
+         write in no_grad(), or write to a clone()",
+        x.describe()
+    );
+    if let Some(base) = base.filter(|base| is_leaf(base)) {
+        bail!(
+            runtime,
+            "a view of a leaf Variable that requires grad is being used in an in-place operation: {}. Wrap \
+             the write in no_grad(), or write to a clone()",
+            x.describe_view(base, x.grad_fn())
+        )
     }
     Ok(())
 }

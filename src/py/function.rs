@@ -109,10 +109,12 @@ impl PyFunctionNode {
         if results.len() != expected {
             return Err(PyRuntimeError::new_err(format!(
                 "function {name} returned an incorrect number of gradients (expected {expected}, \
-                 got {}): backward returns one gradient for each argument of forward, here for {}; None \
-                 where there is none",
+                 got {}): backward returns one gradient for each argument of {}, and None where there is \
+                 none",
                 results.len(),
-                (0..expected).map(argument).collect::<Vec<_>>().join(", ")
+                class
+                    .call_method0(intern!(py, "_forward_name"))
+                    .map_or_else(|_| "forward".into(), |n| n.to_string())
             )));
         }
         let (inputs, like) = node.with(|n| (n.inputs.clone(), n.outputs[0].clone()));

@@ -325,7 +325,16 @@ impl PyTensor {
     }
 
     #[setter]
-    fn set_grad(&self, grad: Option<&Bound<'_, PyTensor>>) -> PyResult<()> {
+    fn set_grad(&self, grad: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let wrong = |g: &Bound<'_, PyAny>| {
+            let name = g.get_type().name();
+            PyTypeError::new_err(format!(
+                "assigned grad expected to be a Tensor or None but got grad of type {}",
+                name.map_or_else(|_| "?".into(), |n| n.to_string())
+            ))
+        };
+        let cast = |g| <Bound<'_, PyAny>>::cast::<PyTensor>(g).map_err(|_| wrong(g));
+        let grad = grad.map(cast).transpose()?;
         self.tensor().set_grad(grad.map(|g| g.get().tensor()))?;
         let known = grad
             .map(|g| PyWeakrefReference::new(g.as_any()))

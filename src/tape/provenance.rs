@@ -31,6 +31,9 @@ pub const OUTSIDE: u32 = u32::MAX - 1;
 /// The number under which a storage notes an update of an optimiser's.
 pub const OPTIMIZER: u32 = u32::MAX - 2;
 
+/// The number under which a storage notes an assignment to a subscript.
+pub const SET_ITEM: u32 = u32::MAX - 3;
+
 /// The name of op number `op`.
 pub fn op_name(op: u32) -> &'static str {
     OP_NAMES.get().map_or("an op", |name| name(op))
@@ -41,6 +44,7 @@ pub fn writer_name(op: u32) -> String {
     match op {
         OUTSIDE => "increment_version".into(),
         OPTIMIZER => "an optimizer's step".into(),
+        SET_ITEM => "an assignment to a subscript (x[...] = value)".into(),
         _ => format!("{}_", op_name(op)),
     }
 }

@@ -161,6 +161,13 @@ impl Tensor {
         !own_leaf && state.version != self.storage().version()
     }
 
+    /// Whether this is a view that was made a leaf of its own.
+    pub(super) fn is_own_leaf(&self) -> bool {
+        self.0.autograd.get().is_some_and(|a| {
+            a.requires_grad.load(Ordering::Relaxed) && a.state.lock().edge.is_none()
+        })
+    }
+
     /// Whether this was made by the user rather than by a recorded op.
     pub fn is_leaf(&self) -> bool {
         self.grad_fn().is_none()

@@ -1,7 +1,8 @@
 //! What a view remembers of its base.
 //!
 //! NOTE [Views]
-//! A view keeps its base, which is never a view itself, and the chain of view ops that led to it.
+//! A view keeps its base, which is never a view itself (unless one that was made a leaf of its own by
+//! `requires_grad_()`), and the chain of view ops that led to it.
 //! Writing into the view rebases the base: the base's new history is the old one with the written
 //! region replaced (`view_scatter`). The base and every other view learn of it lazily: a view whose
 //! storage has a newer version than its history replays its chain on the base and takes the edge
@@ -104,7 +105,7 @@ impl Tensor {
         output: usize,
         creation: Creation,
     ) -> Tensor {
-        let (base, before, creation) = match self.view_info() {
+        let (base, before, creation) = match self.view_info().filter(|_| !self.is_own_leaf()) {
             Some(v) => (
                 v.base.clone(),
                 v.chain.clone(),
@@ -129,7 +130,7 @@ impl Tensor {
 
     /// A view of all elements that a custom function stands behind: it must not be written.
     pub fn custom_view(&self) -> Tensor {
-        let (base, chain) = match self.view_info() {
+        let (base, chain) = match self.view_info().filter(|_| !self.is_own_leaf()) {
             Some(v) => (v.base.clone(), v.chain.clone()),
             None => (self.clone(), None),
         };
@@ -142,6 +143,24 @@ impl Tensor {
         t
     }
 
+    /// A tensor in a message: `[Float [2, 3]]`.
+    pub fn describe(&self) -> String {
+        format!("[{} {}]", self.dtype().scalar_type_name(), self.shape())
+    }
+
+    /// Where a view comes from, in a message: `[Float [3]], made by select at train.py:12, is a view
+    /// of [Float [2, 3]]`. `edge` leads to the op that made it, where that was recorded.
+    pub fn describe_view(&self, base: &Tensor, edge: Option<Edge>) -> String {
+        let (name, site) = match edge {
+            Some(edge) => (Some(edge.node.name()), edge.node.with(|n| n.site)),
+            None => (self.cut().op().map(Into::into), self.cut().site()),
+        };
+        let made = name.map_or_else(String::new, |name| {
+            format!(", made by {name}{},", site.at())
+        });
+        format!("{}{made} is a view of {}", self.describe(), base.describe())
+    }
+
     /// The edge of a view whose base was written since: see NOTE [Views].
     pub(super) fn regenerate(&self, view: &ViewInfo) -> Result<Option<Edge>> {
         if !view.base.requires_grad() {
@@ -151,7 +170,9 @@ impl Tensor {
             return Err(Error::runtime(
                 "A view was created in no_grad mode and its base or another view of its base has \
                  been modified inplace with grad mode enabled: whether the view takes part in the \
-                 gradient is ambiguous. Create the view outside no_grad, or clone() it inside",
+                 gradient is ambiguous. Create the view outside no_grad, or clone() it inside. "
+                    .to_owned()
+                    + &self.describe_view(&view.base, None),
             ));
         }
         if view.creation == Creation::Custom {

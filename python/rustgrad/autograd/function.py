@@ -118,10 +118,21 @@ class Function(metaclass=_FunctionMeta):
         )
 
     @classmethod
-    def _argument_name(cls, i: int) -> str:
-        """What messages call argument ``i`` of forward (``ctx`` does not count)."""
+    def _parameters(cls) -> list[inspect.Parameter]:
+        """The arguments of forward, without ``ctx``."""
         parameters = [*inspect.signature(cls.forward).parameters.values()]
-        parameters = parameters if cls._has_setup_context else parameters[1:]
+        return parameters if cls._has_setup_context else parameters[1:]
+
+    @classmethod
+    def _forward_name(cls) -> str:
+        """What messages call forward."""
+        names = [str(p.replace(annotation=p.empty)) for p in cls._parameters()]
+        return f"{cls.__name__}.forward({', '.join(names)})"
+
+    @classmethod
+    def _argument_name(cls, i: int) -> str:
+        """What messages call argument ``i`` of forward."""
+        parameters = cls._parameters()
         last = parameters[min(i, len(parameters) - 1)]
         star = last.kind is inspect.Parameter.VAR_POSITIONAL
         place = f"{last.name}[{i - len(parameters) + 1}]" if star else last.name
@@ -152,7 +163,8 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
                     args,
                     several,
                     "trying to differentiate twice a function that was marked with "
-                    "@once_differentiable",
+                    f"@once_differentiable: {function.__qualname__} returns gradients without a "
+                    "history. Write it with differentiable ops, and remove the mark",
                 )
             )
             return several if isinstance(outputs, tuple) else several[0]
