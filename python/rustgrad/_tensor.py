@@ -386,13 +386,15 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             "fill_ only supports 0-dimension value tensor but got tensor with "
             f"{value.dim()} dimensions."
         )
-    return self.copy_(value)
+    _C._fill(self, value)
+    return self
 
 
 @_method
 def zero_(self: Tensor) -> Tensor:
     """Writes zeros."""
-    return self.copy_(0)
+    _C._fill(self)
+    return self
 
 
 @_method

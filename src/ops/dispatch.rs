@@ -18,7 +18,8 @@ use crate::backend::{self, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::tape::node::{OUTPUTS, input_metas};
 use crate::tape::{
-    Body, Cut, CutBy, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode, saved,
+    Body, Cut, CutBy, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode,
+    provenance, saved,
 };
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
@@ -529,6 +530,22 @@ fn in_place(call: &Call) -> Result<()> {
 /// As [`run_in_place`].
 pub fn copy_(x: &Tensor, src: &Tensor) -> Result<()> {
     run_in_place(&table::COPY, &[x.into(), src.into()], &Attrs::new())
+}
+
+/// Writes one value everywhere, recorded, in the name of `writer`.
+///
+/// # Errors
+/// As [`run_in_place`].
+pub fn fill_(x: &Tensor, value: Operand, writer: u32) -> Result<()> {
+    let call = Call {
+        op: &table::COPY,
+        inputs: &[x.into(), value],
+        attrs: &Attrs::new(),
+        overload: 0,
+    };
+    in_place(&call).map_err(|e| e.in_op(&provenance::writer_name(writer)))?;
+    x.storage().set_writer(writer, Site::current().0);
+    Ok(())
 }
 
 /// The result of an op in place must have the target's shape, and a type it can hold.

@@ -96,10 +96,9 @@ fn cotangents(value: Option<&Bound<'_, PyAny>>, n: usize) -> PyResult<Vec<Option
         return Ok(vec![Some(t.get().tensor())]);
     }
     let wrong = |item: &Bound<'_, PyAny>| {
-        let name = item.get_type().name();
         PyTypeError::new_err(format!(
             "gradients can be either Tensors or None, but got {}",
-            name.map_or_else(|_| "?".into(), |n| n.to_string())
+            convert::type_name(item)
         ))
     };
     value

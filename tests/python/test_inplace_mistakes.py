@@ -317,7 +317,7 @@ class TestTargets:
         made = line() + 1
         forget = bias[2:4]
         said = "a view of a leaf Variable that requires grad is being used in an in-place operation"
-        told = ("[copy_]", said, "[Float [2]], made by SliceBackward0", at(made), "[Float [8]]")
+        told = ("[fill_]", said, "[Float [2]], made by SliceBackward0", at(made), "[Float [8]]")
         with mistake(*told, "no_grad()", changes=(bias,)):
             forget.fill_(1.0)
 
@@ -411,7 +411,7 @@ class TestFunctions:
         y = Square.apply(h)
         wrote = line() + 1
         h.zero_()
-        with mistake(*overwritten("[Float [3]]", "saved by SquareBackward", saved, "copy_", wrote)):
+        with mistake(*overwritten("[Float [3]]", "saved by SquareBackward", saved, "zero_", wrote)):
             y.sum().backward()
 
     def test_forgotten_mark(self) -> None:
