@@ -197,8 +197,8 @@ The rules behind it:
 
 - A kink has the slope 0 where that is a subgradient (`abs`, `relu`, `hardtanh` outside of its open
   interval), and a step (`sign`, `round`, `floor`) has the slope 0 everywhere.
-- `leaky_relu`, `prelu`, `elu` and `selu`, whose slopes jump from one positive number to another, have
-  the slope of the left side.
+- `leaky_relu`, `prelu`, `elu` and `selu`, whose slope jumps from one positive number to another,
+  have that of the left side.
 - `clamp` passes the gradient on its borders, as PyTorch's does.
 - Two values that tie share a gradient equally; so do all that tie in `amax`, `amin`, `max()`,
   `min()` and `median()`. Reductions that return an index give all of it to that index.
