@@ -20,7 +20,7 @@ def test_steps_are_announced(cls):
     before = optimizer.register_step_pre_hook(lambda o, args, kwargs: calls.append(("pre", args)))
     optimizer.register_step_post_hook(lambda o, args, kwargs: calls.append(("post", o is not None)))
     optimizer.step()
-    assert calls == [("pre", ()), ("post", True)]
+    assert calls == [("pre", (optimizer,)), ("post", True)]
     before.remove()
     optimizer.step()
     assert calls[2:] == [("post", True)]
@@ -28,7 +28,7 @@ def test_steps_are_announced(cls):
 
 def test_pre_hook_changes_the_arguments():
     w, optimizer = make()
-    optimizer.register_step_pre_hook(lambda o, args, kwargs: ((lambda: 7.0,), {}))
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: ((o, lambda: 7.0), {}))
     assert optimizer.step() == 7.0
     optimizer.register_step_pre_hook(lambda o, args, kwargs: 3)
     with pytest.raises(RuntimeError, match="tuple of"):
