@@ -85,9 +85,11 @@ class BackwardHooks:
         places, views, node = _gate(entries)
         if node is None:
             return result
+        # The node must not hold the tensors: those that are written in place lead back to it.
+        n_outputs = len(entries)
 
         def at_outputs(grads: Grads) -> Grads | None:
-            grad_output = given = _spread(places, grads, len(entries))
+            grad_output = given = _spread(places, grads, n_outputs)
             for hook in self.pre_hooks:
                 changed = hook(self.module, grad_output)
                 grad_output = self._replaced(

@@ -59,23 +59,20 @@ class HookedCall:
                 *self._backward_pre_hooks.values(),
             ]
             hooks = [*everywhere.backward_hooks.values(), *self._backward_hooks.values()]
-            for hook_id, pre_hook in (
-                *everywhere.forward_pre_hooks.items(),
-                *self._forward_pre_hooks.items(),
-            ):
+            for hook_id, pre_hook in _all(everywhere.forward_pre_hooks, self._forward_pre_hooks):
                 args, kwargs = self._run_forward_pre_hook(hook_id, pre_hook, args, kwargs)
             if pre_hooks or hooks:
                 backward = BackwardHooks(self, pre_hooks, hooks)
                 args = backward.gate_inputs(args)
             result = self.forward(*args, **kwargs)
-            for hook_id, hook in self._all_forward_hooks():
+            for hook_id, hook in _all(everywhere.forward_hooks, self._forward_hooks):
                 called.add(hook_id)
                 result = self._run_forward_hook(hook_id, hook, args, kwargs, result)
             return result if backward is None else backward.gate_outputs(result)
         except Exception:
             # The remaining always_call hooks see the error's partial result; what they
             # raise themselves must not hide the first error.
-            for hook_id, hook in self._all_forward_hooks():
+            for hook_id, hook in _all(everywhere.forward_hooks, self._forward_hooks):
                 if hook_id in called or not (
                     hook_id in self._forward_hooks_always_called
                     or hook_id in everywhere.forward_hooks_always_called
@@ -92,10 +89,6 @@ class HookedCall:
                         stacklevel=3,
                     )
             raise
-
-    def _all_forward_hooks(self) -> list[tuple[int, Callable[..., Any]]]:
-        """Those of all modules and of this one, as they are now: a hook may remove hooks."""
-        return [*everywhere.forward_hooks.items(), *self._forward_hooks.items()]
 
     def _run_forward_pre_hook(
         self, hook_id: int, hook: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -261,3 +254,10 @@ class HookedCall:
         are not those of the module's inputs.
         """
         return self.register_full_backward_hook(hook)
+
+
+def _all(
+    of_all: everywhere.Hooks, of_one: everywhere.Hooks
+) -> list[tuple[int, Callable[..., Any]]]:
+    """The hooks of all modules, then those of one, as they are now: a hook may remove hooks."""
+    return [*of_all.items(), *of_one.items()]
