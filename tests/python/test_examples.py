@@ -11,7 +11,7 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize(
-    "name", ["control_flow", "custom_function", "hessian_vector_product", "maml"]
+    "name", ["control_flow", "custom_function", "hessian_vector_product", "hooks", "maml"]
 )
 def test_example(name, capsys):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")

@@ -431,6 +431,20 @@ class TestInPlace:
         assert x.grad.tolist() == [10.0, 18.0]
         assert seen == [(([10.0, 18.0],), (1.0,))]
 
+    def test_outputs_that_share_memory(self):
+        def halves(a):
+            h = 2 * a
+            return h[:1], h[1:]
+
+        m, seen = watched(halves)
+        x = leaf(1.0, 2.0)
+        y, z = m(x)
+        y.mul_(5)
+        (y + z).sum().backward()
+        # The gradients are right; that of `z` goes by way of the base, and past the gate.
+        assert x.grad.tolist() == [10.0, 2.0]
+        assert seen[0][1][0] == [5.0]
+
     def test_a_leaf_is_refused_as_without_hooks(self):
         m, _ = watched(lambda a: a.mul_(2))
         with pytest.raises(RuntimeError, match="leaf"):
