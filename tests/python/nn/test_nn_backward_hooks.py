@@ -697,16 +697,25 @@ class TestLifetime:
         finally:
             gc.enable()
 
-    def test_gradients_do_not_stay_in_the_graph(self):
-        m = Call(lambda a: a * a)
+    @pytest.mark.parametrize("create_graph", [False, True])
+    @pytest.mark.parametrize("reached", [False, True])
+    def test_gradients_do_not_stay_in_a_retained_graph(self, reached, create_graph):
+        w, x = rg.ones(1000, requires_grad=True), rg.ones(1000, requires_grad=True)
+        m = Call(lambda a: a * w)
         m.register_full_backward_hook(lambda *args: None)
-        x = leaf(2.0)
         y = m(x)
-        (g,) = rg.autograd.grad(y, x, create_graph=True)
-        nodes = rg._C.live_nodes()
-        g = rg.autograd.grad(y, x, create_graph=True)[0]
-        assert rg._C.live_nodes() == nodes
-        assert g.item() == 4.0
+        seed = rg.ones(1000)
+
+        def run():
+            options = {"retain_graph": True, "create_graph": create_graph}
+            # The gradient of `y` is a new tensor each time.
+            rg.autograd.grad(y * 2, x if reached else w, seed, **options)
+
+        run()
+        before = rg._C.live_nodes(), rg._C.live_bytes()
+        for _ in range(3):
+            run()
+        assert (rg._C.live_nodes(), rg._C.live_bytes()) == before
 
     def test_ten_steps_leave_nothing(self):
         net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 1))

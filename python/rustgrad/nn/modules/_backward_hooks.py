@@ -110,7 +110,9 @@ class BackwardHooks:
         nothing = (None,) * self.n_inputs
         for hook in self.hooks:
             changed = hook(self.module, nothing, grad_output)
-            if not (changed is None or (isinstance(changed, tuple) and not any_given(changed))):
+            if isinstance(changed, tuple) and all(grad is None for grad in changed):
+                continue
+            if changed is not None:
                 raise RuntimeError(
                     f"a backward hook of {type(self.module).__name__}, none of whose inputs "
                     "requires a gradient, should return None or None for all gradients, but "
@@ -141,10 +143,6 @@ class BackwardHooks:
                     f"{type(grad).__name__}"
                 )
         return tuple(changed)
-
-
-def any_given(grads: Grads) -> bool:
-    return any(grad is not None for grad in grads)
 
 
 def _gate(entries: tuple[Any, ...]) -> tuple[list[int], tuple[rg.Tensor, ...], Any]:
