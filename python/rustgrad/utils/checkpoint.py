@@ -467,7 +467,7 @@ class memory_budget:
         recomputations: how many ops ran again.
         exceeded: the most bytes that tensors held when nothing was left to go; 0 if the budget was
             kept. A budget below what single ops need makes everything go all the time, and the step
-            slow.
+            slow. Working memory of kernels (packed operands of products) comes on top.
 
     >>> import rustgrad as rg
     >>> x = rg.ones(1000, requires_grad=True)
