@@ -12,7 +12,7 @@
 //! passes on from operands to results, and a gradient that carries it gets a history that raises:
 //! the gradient itself is right, its derivative would not be.
 
-use super::def::{Call, Choice, Cost, Kernel, KernelCx, OpDef};
+use super::def::{Call, Choice, Cost, Follower, Kernel, KernelCx, OpDef};
 use super::{copy, meta, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
@@ -108,9 +108,36 @@ pub fn run_overload(
     };
     let result = match op.kernel {
         Kernel::Composite(f) => f(&call),
+        Kernel::Fused(_, follower) => fused(&call, follower),
         _ => execute(&call).and_then(|outs| finish(&call, outs)),
     };
     result.map_err(|e| e.in_op(op.name))
+}
+
+/// Runs a call that another op may follow: see [`Kernel::Fused`].
+fn fused(call: &Call, follower: fn(&Call) -> Result<Follower>) -> Result<Outputs> {
+    let first = |call: &Call| execute(call).and_then(|outs| finish(call, outs));
+    let attrs = &Attrs::new();
+    let Some((op, is_done)) = follower(call)? else {
+        return first(call);
+    };
+    if !is_done {
+        let x = first(&Call { attrs, ..*call })?.swap_remove(0);
+        return run(op, &[x.into()], attrs);
+    }
+    let x = first(call)?.swap_remove(0);
+    if !x.requires_grad() && x.tangents().is_none() {
+        return Ok(smallvec![x]);
+    }
+    let out = x.alias(x.shared_layout().clone());
+    let inputs = &[x.into()];
+    let second = Call {
+        op,
+        inputs,
+        attrs,
+        overload: 0,
+    };
+    finish(&second, smallvec![out])
 }
 
 /// Records a call and pushes its tangents.
@@ -211,7 +238,7 @@ fn execute(call: &Call) -> Result<Outputs> {
             let view = |(i, l)| x.make_view(l, call.op, call.attrs, i, creation);
             Ok(layouts.into_iter().enumerate().map(view).collect())
         }
-        Kernel::Compute(f) => {
+        Kernel::Compute(f) | Kernel::Fused(f, _) => {
             let specs = (call.op.meta)(call)?;
             let device = device_of(call.inputs)?;
             let outs = specs
