@@ -2079,7 +2079,12 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 def vdot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 def linear(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor: ...
 def layer_norm(
     input: Tensor,
