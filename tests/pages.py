@@ -1,4 +1,4 @@
-"""Runs the Python of a page and compares what it says: `python tests/pages.py docs/guide/autograd.md`.
+"""Runs the Python of a page, and compares what it says: `python tests/pages.py docs/index.md`.
 
 All ```` ```python ```` blocks of a page run from top to bottom, in one namespace, in the working
 directory. What the page says they print must be so, up to `...` for anything:
@@ -76,9 +76,11 @@ def run(path: Path) -> None:
             with contextlib.redirect_stdout(out):
                 exec(code, namespace)
             printed, end = out.getvalue(), block.end
-        elif block.language == "text" and printed is not None and not page[end : block.end].split(
-            "```text"
-        )[0].strip():
+        elif (
+            block.language == "text"
+            and printed is not None
+            and not page[end : block.end].split("```text")[0].strip()
+        ):
             assert agree(block.text, printed), (
                 f"{path}:{block.line} says\n{block.text}and what is printed is\n{printed}"
             )

@@ -1,8 +1,8 @@
 """Pages of the site that are made from the installed package: a hook of MkDocs.
 
 The functions and methods come from the op table, grouped by what they do as in the table of
-docs/architecture.md, those of the extension module from their own docstrings, and the changelog from
-CHANGELOG.md. What a page needs and is not there raises, and the build fails.
+docs/architecture.md, those of the extension module from their own docstrings, and the changelog
+from CHANGELOG.md. What a page needs and is not there raises, and the build fails.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_post_build(config: MkDocsConfig) -> None:
     """Nothing that a page loads may come from somewhere else."""
-    foreign = re.compile(r"<(?:script|img|iframe|source)[^>]* src=\"?(?:https?:)?//|<link [^>]*href=\"?(?:https?:)?//")
+    foreign = re.compile(
+        r"<(?:script|img|iframe|source)[^>]* src=\"?(?:https?:)?//"
+        r"|<link [^>]*href=\"?(?:https?:)?//"
+    )
     for path in Path(config.site_dir).rglob("*.html"):
         if found := foreign.search(path.read_text()):
             raise PluginError(f"{path}: loads something from the network: {found[0]}...")
@@ -92,7 +95,9 @@ def topic_table() -> list[tuple[str, list[str]]]:
     text = (ROOT / "docs" / "architecture.md").read_text().partition("## Which file of")[2]
     rows = re.findall(r"^\| ([a-z][^|]*) \| ((?:`\w+` ?)+) \|$", text.partition("\n## ")[0], re.M)
     table = [(title, re.findall(r"\w+", families)) for title, families in rows]
-    return [(t, families) for t, families in table if "def" not in families and t != "what an op does"]
+    return [
+        (t, families) for t, families in table if "def" not in families and t != "what an op does"
+    ]
 
 
 def ops_by_topic() -> dict[str, list[dict[str, Any]]]:
