@@ -296,7 +296,7 @@ ELSEWHERE = "used from elsewhere"
 
 
 def percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "–"
+    return f"{100 * part / whole:.0f}%" if whole else "–"
 
 
 def row(area: str, names: list[Name]) -> str:
@@ -349,10 +349,10 @@ def page() -> str:
     text = f"""# Compatibility with PyTorch
 
 Every public name of PyTorch {torch.__version__.partition("+")[0]} in the modules below, and whether
-rustgrad {rustgrad.__version__} has it. Made by `make compatibility`, which asks both packages; nothing
-here is kept by hand. A name that is there takes PyTorch's parameters by PyTorch's names, and does
-the same up to [what differs](differences.md): values and gradients are compared by the test suites,
-not by this page.
+rustgrad has it. Made by `make compatibility`, which asks both packages; nothing here is kept by
+hand. A name that is there takes PyTorch's parameters by PyTorch's names, and does the same up to
+[what differs](differences.md): values and gradients are compared by the test suites, not by this
+page.
 
 - **there**: the name, with all parameters.
 - **differs**: the name, without some parameters; giving one raises `TypeError`.

@@ -26,19 +26,16 @@ def derivatives() -> plt.Figure:
     x = rg.linspace(-2.5, 2.5, 401, dtype=rg.float64, requires_grad=True)
     curve = (-x * x).exp() * (2 * x).sin()
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    labels = ["f(x) = exp(-x²) sin 2x", "f'", "f''", "f'''", "f''''"]
-    for order, label in enumerate(labels):
-        scale = curve.detach().abs().max().item()
+    for colour, label in zip(COLOURS, ["f", "f′", "f″", "f‴", "f⁗"], strict=True):
+        values = curve.detach()
+        most = values.abs().max().item()
         axis.plot(
-            x.detach().numpy(),
-            (curve.detach() / scale).numpy(),
-            color=COLOURS[order],
-            label=f"{label}   (by {scale:.3g})" if order else label + f"   (by {scale:.3g})",
+            x.detach().numpy(), (values / most).numpy(), color=colour, label=f"{label} / {most:.3g}"
         )
         (curve,) = rg.autograd.grad(curve.sum(), x, create_graph=True)
     axis.set_xlabel("x")
-    axis.set_ylabel("divided by its maximum")
-    axis.legend(frameon=False, labelcolor=GREY, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axis.set_title("f(x) = exp(−x²) sin 2x, divided by its maximum", color=GREY, fontsize=10)
+    axis.legend(frameon=False, labelcolor=GREY, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

@@ -146,7 +146,7 @@ def op_entry(name: str, ops: list[dict[str, Any]]) -> str:
     docs = list(dict.fromkeys(op["doc"] for op in ops))
     aliases = sorted({alias for op in ops for alias in op["aliases"]})
     calls_text = "\n".join(dict.fromkeys(lines))
-    text = f"## {name} {{ #rustgrad.{name} }}\n\n```python\n{calls_text}\n```\n\n"
+    text = f"## {name} {{ #rustgrad.{name} }}\n\n```{{ .python .signature }}\n{calls_text}\n```\n\n"
     text += "\n\n".join(markdown(doc, code) for doc in docs) + "\n"
     if aliases:
         text += f"\nAlso called {', '.join(map(code, aliases))}.\n"
@@ -231,7 +231,7 @@ def entry(owner: str, name: str, member: Any) -> str:
     except (ValueError, TypeError):
         signature = "(...)"
     anchor = f"rustgrad.{owner.removeprefix('rg.')}{name}"
-    text = f"## {name} {{ #{anchor} }}\n\n```python\n{owner}{name}{signature}\n```\n\n"
+    text = f"## {name} {{ #{anchor} }}\n\n```{{ .python .signature }}\n{owner}{name}{signature}\n```\n\n"
     return text + markdown(inspect.getdoc(member) or "", code) + "\n"
 
 
