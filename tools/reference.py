@@ -231,7 +231,8 @@ def entry(owner: str, name: str, member: Any) -> str:
     except (ValueError, TypeError):
         signature = "(...)"
     anchor = f"rustgrad.{owner.removeprefix('rg.')}{name}"
-    text = f"## {name} {{ #{anchor} }}\n\n```{{ .python .signature }}\n{owner}{name}{signature}\n```\n\n"
+    text = f"## {name} {{ #{anchor} }}\n\n"
+    text += f"```{{ .python .signature }}\n{owner}{name}{signature}\n```\n\n"
     return text + markdown(inspect.getdoc(member) or "", code) + "\n"
 
 

@@ -36,21 +36,27 @@ def _no_history(t: Any) -> str:
     if cut is not None:
         by, op, at = cut
         if by == "detach":
-            what, remedy = f"its history ends with detach() or .data{at}", (
-                "Compute with the tensor from before."
+            what, remedy = (
+                f"its history ends with detach() or .data{at}",
+                ("Compute with the tensor from before."),
             )
         elif by == "no_grad":
-            what, remedy = f"its history ends where {op} ran without recording{at}", (
-                "Leave no_grad (or inference mode) around that line."
+            what, remedy = (
+                f"its history ends where {op} ran without recording{at}",
+                ("Leave no_grad (or inference mode) around that line."),
             )
         elif by == "backward":
-            what, remedy = f"it comes from a gradient computed without create_graph=True{at}", (
-                "Pass create_graph=True there to differentiate gradients."
+            what, remedy = (
+                f"it comes from a gradient computed without create_graph=True{at}",
+                ("Pass create_graph=True there to differentiate gradients."),
             )
         else:
-            what, remedy = f"its history ends with {op}, which has no gradient{at}", (
-                "Nothing flows through that op: use a smooth one in its place (a softmax for an "
-                "argmax, say)."
+            what, remedy = (
+                f"its history ends with {op}, which has no gradient{at}",
+                (
+                    "Nothing flows through that op: use a smooth one in its place (a softmax for an "
+                    "argmax, say)."
+                ),
             )
         return f"It requires no gradient: {what}. {remedy}"
     if not t.is_floating_point():

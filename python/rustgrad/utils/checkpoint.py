@@ -19,7 +19,6 @@ the backward is noticed.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import warnings
 import weakref
@@ -350,9 +349,7 @@ def checkpoint_sequential(
     x = input
     for i in range(segments - 1):
         part = run(functions[i * size : (i + 1) * size])
-        x = checkpoint(
-            part, x, use_reentrant=use_reentrant, preserve_rng_state=preserve
-        )
+        x = checkpoint(part, x, use_reentrant=use_reentrant, preserve_rng_state=preserve)
     return run(functions[(segments - 1) * size :])(x)
 
 
@@ -378,6 +375,32 @@ class SelectiveCheckpointContext:
 
 def _name(op: Any) -> str:
     return op if isinstance(op, str) else op.__name__
+
+
+class _Keep:
+    """Keeps what a policy says of the ops that run inside."""
+
+    def __init__(self, kept: Any, policy: Callable[..., bool] | None) -> None:
+        self.kept, self.policy = kept, policy
+
+    def __enter__(self) -> None:
+        _C.push_keeper(self.kept, self.policy)
+
+    def __exit__(self, *exc: object) -> None:
+        _C.pop_observer()
+
+
+class _Replay:
+    """Gives ops that run inside what was kept; entered each time that a function runs again."""
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+    def __enter__(self) -> None:
+        _C.push_replayer(self.kept)
+
+    def __exit__(self, *exc: object) -> None:
+        _C.pop_observer()
 
 
 def create_selective_checkpoint_contexts(
@@ -423,25 +446,7 @@ def create_selective_checkpoint_contexts(
             return op in names
 
     kept = _C.Kept()
-
-    @contextlib.contextmanager
-    def observed(push: Callable[..., None], *args: Any) -> Iterator[None]:
-        push(*args)
-        try:
-            yield
-        finally:
-            _C.pop_observer()
-
-    class Again:
-        """Entered once for each time that the function is computed again."""
-
-        def __enter__(self) -> None:
-            _C.push_replayer(kept)
-
-        def __exit__(self, *exc: object) -> None:
-            _C.pop_observer()
-
-    return observed(_C.push_keeper, kept, keeps), Again()
+    return _Keep(kept, keeps), _Replay(kept)
 
 
 class memory_budget:
@@ -461,7 +466,8 @@ class memory_budget:
         evictions: how many saved tensors went.
         recomputations: how many ops ran again.
         exceeded: the most bytes that tensors held when nothing was left to go; 0 if the budget was
-            kept. One op's results come on top: they are counted when the op has run.
+            kept. A budget below what single ops need makes everything go all the time, and the step
+            slow. Working memory of kernels (packed operands of products) comes on top.
 
     >>> import rustgrad as rg
     >>> x = rg.ones(1000, requires_grad=True)
