@@ -2,10 +2,10 @@
 
 ``python benches/python/checkpoint.py [--markdown] [--smoke]``
 
-Two networks: 30 blocks of Linear-GELU-Linear (512-2048-512, batch 16) and a GPT. Each way of keeping
-what the backward needs runs in turn, round after round; a row has the median of its time over that
-of the plain step in the same round, and the peak of ``rustgrad.memory`` above what the parameters
-take.
+Two networks: 30 blocks of Linear-GELU-Linear (512-2048-512, batch 16) and a GPT. Each way of
+keeping what the backward needs runs in turn, round after round; a row has the median of its time
+over that of the plain step in the same round, and the peak of ``rustgrad.memory`` above what the
+parameters take.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ When the backward asks for the first of them, the function runs again, on the sa
 with the random numbers of the first time, and the tensors that ops save now fill the place holders;
 it stops as soon as all are filled. A place holder lives as long as the node that saved it, so what
 was computed again goes as soon as the backward has used it. Arguments are saved like any tensor, so
-a checkpoint within a checkpoint keeps nothing itself, and an argument that is written in place before
-the backward is noticed.
+a checkpoint within a checkpoint keeps nothing itself, and an argument that is written in place
+before the backward is noticed.
 """
 
 from __future__ import annotations
@@ -216,9 +216,10 @@ class _Frame:
                 _C.set_rng_state(state)
         if found < len(self.saved):
             raise CheckpointError(
-                f"a checkpoint's function saved {len(self.saved)} tensors, but only {found} when it "
-                f"was computed again: the first one that is missing is {self.saved[found]}. The "
-                "function must do the same both times: does it depend on something that has changed?"
+                f"a checkpoint's function saved {len(self.saved)} tensors, but only {found} when "
+                f"it was computed again: the first one that is missing is {self.saved[found]}. The "
+                "function must do the same both times: does it depend on something that has "
+                "changed?"
             )
 
     def check(self, expected: _Saved, t: Any, index: int) -> None:
@@ -261,7 +262,8 @@ def checkpoint(
         function: anything callable. It may take tensors in tuples, lists and dictionaries, and
             anything else, and return anything.
         args: its arguments.
-        use_reentrant: accepted; there is one implementation, which can do what both of PyTorch's can.
+        use_reentrant: accepted; there is one implementation, which can do what both of
+            PyTorch's can.
         context_fn: returns two contexts, for the first run and for those in the backward:
             :func:`create_selective_checkpoint_contexts` makes some.
         determinism_check: ``"default"`` compares op, shape and type of what is saved both times;
@@ -272,8 +274,8 @@ def checkpoint(
         kwargs: the function's keyword arguments.
 
     Raises:
-        CheckpointError: in the backward, when the function does something else than before. The first
-            op that differs is named.
+        CheckpointError: in the backward, when the function does something else than before. The
+            first op that differs is named.
         RuntimeError: in the backward, when an argument was written in place since.
 
     >>> import rustgrad as rg
@@ -453,10 +455,10 @@ class memory_budget:
     """While it is entered, tensors are kept under a number of bytes as far as possible.
 
     Forward and backward run inside. When tensors hold more, those that are saved for backward go,
-    the cheapest to compute again first, and are computed again when the backward needs them. What is
-    not the result of a recorded op (parameters, data, random numbers), and what the program itself
-    holds, stays. Results are the same to the last bit. Nothing has to be marked, and nothing is
-    computed again as long as the budget lasts.
+    the cheapest to compute again first, and are computed again when the backward needs them. What
+    is not the result of a recorded op (parameters, data, random numbers), and what the program
+    itself holds, stays. Results are the same to the last bit. Nothing has to be marked, and nothing
+    is computed again as long as the budget lasts.
 
     Args:
         nbytes: bytes for all that tensors hold (``rustgrad.memory.allocated()``), parameters and
