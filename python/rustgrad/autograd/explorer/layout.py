@@ -426,7 +426,7 @@ def _columns(level: Level, half: list[float], offsets: list[tuple[float, float]]
             x[cell] = at
             at += step
         for cell in layer:
-            x[cell] -= (at - (steps[-1] if steps else 0.0)) / 2 if len(layer) > 1 else 0.0
+            x[cell] -= at / 2
     rounds = 6 if level.cells < 3000 else 1
     down = list(zip(level.layers, gaps, strict=True))
     both = [a + b for a, b in zip(above, below, strict=True)]

@@ -154,7 +154,7 @@ def explore(
     if gradients is not None and gradients is not False:
         walk.measure(outputs, None if gradients is True else _sequence(gradients))
     for order in range(1, int(backward) + 1):
-        outputs = walk.differentiate(outputs)
+        outputs = walk.differentiate(outputs, order)
         if not outputs:
             break
         walk.add(ORDERS[order], outputs)
@@ -264,7 +264,7 @@ class _Walk:
                 key = _edge(leaf)[0]._sequence_nr()
                 self.gradients[key] = _norm([grad])
 
-    def differentiate(self, outputs: list[Any]) -> list[Any]:
+    def differentiate(self, outputs: list[Any], order: int) -> list[Any]:
         """The gradients of all leaves that have graphs themselves, which are recorded."""
         clock = _Clock()
 
@@ -283,11 +283,12 @@ class _Walk:
                 allow_unused=True,
             )
         grads = []
+        sign = ("", "d", "d²", "d³")[order]
         for leaf, grad in zip(leaves, found, strict=True):
             if grad is not None and grad.grad_fn is not None:
                 name = self.names.get(_edge(leaf))
                 if name is not None:
-                    self.names.setdefault(_edge(grad), f"d/d {name}")
+                    self.names.setdefault(_edge(grad), f"{sign}/d {name}")
                 grads.append(grad)
         return grads
 
