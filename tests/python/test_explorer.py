@@ -8,6 +8,7 @@ import random
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 import rustgrad as rg
@@ -200,6 +201,20 @@ def test_a_snapshot_keeps_nothing_alive():
     del loss, x
     assert rg._C.live_nodes() == before
     assert len(graph.text().splitlines()) > 4
+
+
+def test_a_leaf_that_nobody_holds():
+    graph = explore((rg.ones(2, requires_grad=True) * 3.0).sum(), gradients=True)
+    assert [n.op for n in graph.nodes] == ["Leaf", "Mul", "Sum"]
+    assert graph.nodes[0].gradient == pytest.approx(3 * 2**0.5)
+
+
+@pytest.mark.parametrize("mode", [rg.no_grad, rg.inference_mode])
+def test_modes_do_not_matter(mode):
+    loss, x = product()
+    with mode():
+        graph = explore(loss, names={"x": x}, gradients=True, backward=1)
+    assert len(graph) > 4 and graph.nodes[0].gradient > 0
 
 
 # -------------------------------------------------------------- gradients and derivatives
@@ -624,6 +639,14 @@ def test_find():
     assert len(graph.find("blocks.0.up linear")) == 1
     assert {n.outputs[0][0] for n in graph.find("[5, 6]")} == {(5, 6)}
     assert graph.find("no such op") == []
+
+
+def test_the_page_of_documentation(tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs" / "graph_explorer.md"
+    program = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, str(page), "exec"), {})
+    assert (tmp_path / "out" / "change.html").exists()
 
 
 # --------------------------------------------------------------------------- differences

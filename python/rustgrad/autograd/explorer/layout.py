@@ -464,31 +464,49 @@ def _straighten(
     down: list[tuple[list[int], list[float]]],
     x: list[float],
 ) -> None:
-    """Puts chains of cells, each the only neighbour of the next, where their mean is."""
-    for _ in range(8 if len(x) < 3000 else 1):
-        _straighten_once(above, below, down, x)
+    """Makes chains straight: cells of which each is the only neighbour of the next.
 
-
-def _straighten_once(
-    above: list[list[tuple[int, float, float]]],
-    below: list[list[tuple[int, float, float]]],
-    down: list[tuple[list[int], list[float]]],
-    x: list[float],
-) -> None:
-    head, aside = list(range(len(x))), [0.0] * len(x)
-    total, count = x[:], [1] * len(x)
+    A chain wants to be where the mean of its cells is. Moving chains to the right until all have
+    the distances that they need, or to the left, gives two solutions, and so does their mean.
+    """
+    cells = len(x)
+    chain, aside, at = list(range(cells)), [0.0] * cells, [0] * cells
+    want, count = x[:], [1] * cells
     for layer, _ in down:
-        for cell in layer:
-            if len(above[cell]) == 1 and len(below[above[cell][0][0]]) == 1:
+        # Chains that crossed could not keep a distance.
+        last = -1
+        for i, cell in enumerate(layer):
+            at[cell] = i
+            if len(above[cell]) == 1:
                 upper, shift, _ = above[cell][0]
-                first = head[cell] = head[upper]
-                aside[cell] = aside[upper] + shift
-                total[first] += x[cell] - aside[cell]
-                count[first] += 1
+                if len(below[upper]) == 1 and at[upper] > last:
+                    last = at[upper]
+                    head = chain[cell] = chain[upper]
+                    aside[cell] = aside[upper] + shift
+                    want[head] += x[cell] - aside[cell]
+                    count[head] += 1
+    follows: list[list[tuple[int, float]]] = [[] for _ in range(cells)]
+    waits = [0] * cells
     for layer, steps in down:
-        want = [total[head[c]] / count[head[c]] + aside[c] for c in layer]
-        weights = [20.0 if count[head[c]] > 1 else 1.0 for c in layer]
-        _settle(layer, want, weights, steps, x)
+        for left, right, step in zip(layer, layer[1:], steps, strict=False):
+            follows[chain[left]].append((chain[right], step + aside[left] - aside[right]))
+            waits[chain[right]] += 1
+    order = [cell for cell in range(cells) if chain[cell] == cell and not waits[cell]]
+    for cell in order:
+        for other, _ in follows[cell]:
+            waits[other] -= 1
+            if not waits[other]:
+                order.append(other)
+    rightmost = [w / c for w, c in zip(want, count, strict=True)]
+    leftmost = rightmost[:]
+    for cell in order:
+        for other, step in follows[cell]:
+            rightmost[other] = max(rightmost[other], rightmost[cell] + step)
+    for cell in reversed(order):
+        for other, step in follows[cell]:
+            leftmost[cell] = min(leftmost[cell], leftmost[other] - step)
+    for cell in range(cells):
+        x[cell] = (leftmost[chain[cell]] + rightmost[chain[cell]]) / 2 + aside[cell]
 
 
 def _settle(

@@ -370,6 +370,11 @@ def short_site(site: str | None) -> str:
     return "" if site is None else os.path.basename(site)
 
 
+def near(site: str | None) -> str | None:
+    """The call site from the working directory, if it lies in there."""
+    return site and site.removeprefix(os.getcwd() + os.sep)
+
+
 def source_line(site: str | None) -> str | None:
     """The text of the line, when the file can be read."""
     file, _, line = (site or "").rpartition(":")

@@ -9,7 +9,7 @@ from typing import Any
 
 from .groups import default_view, hierarchy
 from .layout import Level, arrange
-from .model import Graph, number, size_text, source_line
+from .model import Graph, near, number, size_text, source_line
 from .style import FAMILIES, MARKS, RAMP, THEMES, cards
 
 __all__ = ["page"]
@@ -46,10 +46,11 @@ def _data(graph: Graph, expand: bool | int) -> dict[str, Any]:
     says = cards(graph, boxes)
     n = len(graph.nodes)
     sources: dict[str | None, str | None] = {}
+    sites: dict[str | None, str | None] = {}
     nodes = []
     for node, card in zip(graph.nodes, says, strict=False):
         if node.site not in sources:
-            sources[node.site] = source_line(node.site)
+            sources[node.site], sites[node.site] = source_line(node.site), near(node.site)
         entry = {
             "title": card.title,
             "aside": card.aside,
@@ -64,7 +65,7 @@ def _data(graph: Graph, expand: bool | int) -> dict[str, Any]:
             "name": node.name,
             "label": node.label,
             "module": None if node.call is None else graph.calls[node.call].path,
-            "site": node.site,
+            "site": sites[node.site],
             "source": sources[node.site],
             "outputs": node.outputs,
             "inputs": node.inputs,

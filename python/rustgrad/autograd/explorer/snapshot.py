@@ -13,6 +13,7 @@ from typing import Any
 import rustgrad as rg
 from rustgrad import _C
 
+from ..graph import GradientEdge
 from .model import Call, Graph, Node, Root, Saved, plain
 
 __all__ = ["Modules", "Step", "backward_steps", "explore", "trace_modules"]
@@ -147,20 +148,21 @@ def explore(
                 tensors = tensors()
     phases = dict(tensors) if isinstance(tensors, Mapping) else {ORDERS[0]: tensors}
     phases = {str(name): _sequence(group) for name, group in phases.items()}
-    walk = _Walk(_named(names, module), modules)
-    for name, group in phases.items():
-        walk.add(name, group)
     outputs = [t for group in phases.values() for t in group]
-    if gradients is not None and gradients is not False:
-        walk.measure(outputs, None if gradients is True else _sequence(gradients))
-    for order in range(1, int(backward) + 1):
-        outputs = walk.differentiate(outputs, order)
-        if not outputs:
-            break
-        walk.add(ORDERS[order], outputs)
-    if title is None:
-        title = "Graph" if module is None else type(module).__name__
-    return walk.graph(title)
+    with rg.inference_mode(False), rg.enable_grad():
+        walk = _Walk(_named(names, module), modules)
+        for name, group in phases.items():
+            walk.add(name, group)
+        if gradients is not None and gradients is not False:
+            walk.measure(outputs, None if gradients is True else _sequence(gradients))
+        for order in range(1, int(backward) + 1):
+            outputs = walk.differentiate(outputs, order)
+            if not outputs:
+                break
+            walk.add(ORDERS[order], outputs)
+        if title is None:
+            title = "Graph" if module is None else type(module).__name__
+        return walk.graph(title)
 
 
 def _sequence(tensors: Any) -> list[Any]:
@@ -234,10 +236,10 @@ class _Walk:
                 self.phase[key] = number
                 todo.extend(after for after, _ in node.next_functions if after is not None)
 
-    def leaves(self) -> list[Any]:
-        """The leaves that are still there."""
-        variables = [n.variable for n in self.nodes.values() if "AccumulateGrad" in n.name()]
-        return [t for t in variables if t is not None]
+    def leaves(self) -> list[GradientEdge]:
+        """Where the gradients of leaves go, also of those that nobody holds any more."""
+        nodes = self.nodes.values()
+        return [GradientEdge(n, 0) for n in nodes if n.name().endswith("AccumulateGrad")]
 
     def measure(self, outputs: list[Any], cotangents: list[Any] | None) -> None:
         """Runs a backward and notes times and norms."""
@@ -261,8 +263,7 @@ class _Walk:
             )
         for leaf, grad in zip(leaves, found, strict=True):
             if grad is not None:
-                key = _edge(leaf)[0]._sequence_nr()
-                self.gradients[key] = _norm([grad])
+                self.gradients[leaf.node._sequence_nr()] = _norm([grad])
 
     def differentiate(self, outputs: list[Any], order: int) -> list[Any]:
         """The gradients of all leaves that have graphs themselves, which are recorded."""
@@ -285,8 +286,8 @@ class _Walk:
         grads = []
         sign = ("", "d", "d²", "d³")[order]
         for leaf, grad in zip(leaves, found, strict=True):
-            if grad is not None and grad.grad_fn is not None:
-                name = self.names.get(_edge(leaf))
+            if grad is not None and grad.requires_grad:
+                name = self.names.get((leaf.node, 0))
                 if name is not None:
                     self.names.setdefault(_edge(grad), f"{sign}/d {name}")
                 grads.append(grad)
@@ -302,7 +303,7 @@ class _Walk:
             key = node._sequence_nr()
             if key in ids:
                 labels[key] = name if output == 0 else f"{labels.get(key, '')} {name}".strip()
-        saved = _Storages(self.leaves())
+        saved = _Storages(leaf.node.variable for leaf in self.leaves())
         nodes: list[Node] = []
         window = 0
         for key in order:
@@ -396,15 +397,16 @@ def _text(dtype: Any) -> str:
 class _Storages:
     """Numbers the storages that nodes save, and knows those of leaves."""
 
-    def __init__(self, leaves: Iterable[Any]) -> None:
+    def __init__(self, leaves: Iterable[Any | None]) -> None:
         self._numbers: dict[int, int] = {}
         self._leaves = set()
         probe = _C.zeros((), requires_grad=True)
-        with rg.enable_grad():
-            for t in leaves:
-                # A node that saves no element of the leaf, but its storage, tells which it is.
-                node: Any = (probe * t.detach().unsqueeze(0).narrow(0, 0, 0)).grad_fn
-                self._leaves |= {s[5] for s in node._saved_meta if s[4]}
+        for t in leaves:
+            if t is None:
+                continue
+            # A node that saves no element of the leaf, but its storage, tells which it is.
+            node: Any = (probe * t.detach().unsqueeze(0).narrow(0, 0, 0)).grad_fn
+            self._leaves |= {s[5] for s in node._saved_meta if s[4]}
 
     def entry(
         self,

@@ -43,7 +43,10 @@ const gradientText = (value) => {
   return value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(1) : String(Number(value.toPrecision(2)));
 };
 const shapeText = (shape) => (shape === null ? "packed by hooks" : shape.length ? shape.join(" × ") : "scalar");
-const nodeName = (id) => graph.nodes[id].title + (graph.nodes[id].aside ? ` ${graph.nodes[id].aside}` : "");
+const nodeName = (id) => {
+  const { title, aside, leaf } = graph.nodes[id];
+  return aside && !leaf ? `${title} ${aside}` : title;
+};
 
 // --------------------------------------------------------------------------------- colours
 

@@ -142,28 +142,54 @@ function columns(shape, ends, base, half, offsets) {
       settle(layer, want, weights, steps, x);
     }
   }
-  for (let i = shape.cells < 3000 ? 8 : 1; i > 0; i--) straighten(above, below, down, x);
+  straighten(above, below, down, x);
   return x;
 }
 
-/** Puts chains of cells, each the only neighbour of the next, where their mean is. */
+/** Makes chains straight: cells of which each is the only neighbour of the next. */
 function straighten(above, below, down, x) {
-  const head = x.map((_, c) => c), aside = new Float64Array(x.length);
-  const total = x.slice(), count = new Float64Array(x.length).fill(1);
+  const cells = x.length, zeros = () => new Float64Array(cells);
+  const chain = Int32Array.from(x, (_, c) => c), aside = zeros(), at = zeros(), waits = zeros();
+  const want = x.slice(), count = zeros().fill(1);
   for (const [layer] of down) {
-    for (const cell of layer) {
-      if (above[cell].length !== 1 || below[above[cell][0][0]].length !== 1) continue;
-      const [upper, shift] = above[cell][0], first = head[upper];
-      head[cell] = first;
+    let last = -1;
+    layer.forEach((cell, i) => {
+      at[cell] = i;
+      if (above[cell].length !== 1) return;
+      const [upper, shift] = above[cell][0];
+      if (below[upper].length !== 1 || at[upper] <= last) return;
+      last = at[upper];
+      const head = chain[upper];
+      chain[cell] = head;
       aside[cell] = aside[upper] + shift;
-      total[first] += x[cell] - aside[cell];
-      count[first] += 1;
+      want[head] += x[cell] - aside[cell];
+      count[head] += 1;
+    });
+  }
+  const follows = Array.from({ length: cells }, () => []);
+  for (const [layer, steps] of down) {
+    steps.forEach((step, i) => {
+      const [left, right] = [layer[i], layer[i + 1]];
+      follows[chain[left]].push([chain[right], step + aside[left] - aside[right]]);
+      waits[chain[right]] += 1;
+    });
+  }
+  const order = [];
+  for (let c = 0; c < cells; c++) if (chain[c] === c && !waits[c]) order.push(c);
+  for (const cell of order) {
+    for (const [other] of follows[cell]) {
+      waits[other] -= 1;
+      if (!waits[other]) order.push(other);
     }
   }
-  for (const [layer, steps] of down) {
-    const want = layer.map((c) => total[head[c]] / count[head[c]] + aside[c]);
-    settle(layer, want, layer.map((c) => (count[head[c]] > 1 ? 20 : 1)), steps, x);
+  const rightmost = want.map((w, c) => w / count[c]), leftmost = rightmost.slice();
+  for (const cell of order) {
+    for (const [other, step] of follows[cell]) rightmost[other] = Math.max(rightmost[other], rightmost[cell] + step);
   }
+  for (const cell of order.reverse()) {
+    for (const [other, step] of follows[cell]) leftmost[cell] = Math.min(leftmost[cell], leftmost[other] - step);
+  }
+  for (let c = 0; c < cells; c++) x[c] = (leftmost[chain[c]] + rightmost[chain[c]]) / 2 + aside[c];
 }
 
 /** Least squares at the distances that cells need: isotonic regression. */
