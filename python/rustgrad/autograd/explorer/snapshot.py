@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import rustgrad as rg
@@ -332,7 +331,7 @@ class _Walk:
                         None if after is None else (ids[after._sequence_nr()], output)
                         for after, output in node.next_functions
                     ],
-                    outputs=[(tuple(shape), _text(dtype)) for shape, dtype in node._output_meta],
+                    outputs=[(tuple(shape), _types[dtype]) for shape, dtype in node._output_meta],
                     saved=[saved.entry(*meta) for meta in node._saved_meta],
                     arguments={k: plain(v) for k, v in node._arguments.items()},
                     site=node.site,
@@ -389,9 +388,15 @@ def _norm(grads: Iterable[Any]) -> float:
     return sum(squares) ** 0.5
 
 
-@cache
-def _text(dtype: Any) -> str:
-    return str(dtype).removeprefix("rustgrad.")
+class _Types(dict[Any, str]):
+    """The names of types; each is made once."""
+
+    def __missing__(self, dtype: Any) -> str:
+        self[dtype] = name = str(dtype).removeprefix("rustgrad.")
+        return name
+
+
+_types = _Types()
 
 
 class _Storages:
@@ -423,7 +428,7 @@ class _Storages:
             return Saved(name, None, None, None, None, None)
         number = self._numbers.setdefault(storage, len(self._numbers))
         is_leaf = storage in self._leaves
-        return Saved(name, tuple(shape), _text(dtype), size, number, storage_size, is_leaf)
+        return Saved(name, tuple(shape), _types[dtype], size, number, storage_size, is_leaf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 from .groups import Group, Hierarchy
@@ -85,12 +84,27 @@ def title(node: Node) -> str:
     """The op as a reader would call it."""
     if node.is_leaf:
         return node.label or ("parameter" if node.kind == "parameter" else "leaf")
-    return _plain(node.op)
+    return _titles[node.op]
 
 
-@lru_cache(512)
-def _plain(op: str) -> str:
-    return _PLAIN.sub("", op) or op
+class _Titles(dict[str, str]):
+    """What ops are called; each is found once."""
+
+    def __missing__(self, op: str) -> str:
+        self[op] = name = _PLAIN.sub("", op) or op
+        return name
+
+
+class _Kinds(dict[str, str]):
+    """The families of titles."""
+
+    def __missing__(self, name: str) -> str:
+        kinds = (kind for kind, pattern in _FAMILIES if pattern.match(name))
+        self[name] = kind = next(kinds, "arithmetic")
+        return kind
+
+
+_titles, _kinds = _Titles(), _Kinds()
 
 
 def family(node: Node) -> str:
@@ -99,13 +113,7 @@ def family(node: Node) -> str:
         return "leaf"
     if node.kind == "custom":
         return "custom"
-    return _family(title(node))
-
-
-@lru_cache(512)
-def _family(name: str) -> str:
-    kinds = (kind for kind, pattern in _FAMILIES if pattern.match(name))
-    return next(kinds, "arithmetic")
+    return _kinds[title(node)]
 
 
 #: What colours can show: a title and a node's value.
