@@ -298,6 +298,13 @@ def test_derivatives_side_by_side(show):
     assert page.locator("#wires .x").count() > 0
 
 
+def test_controls_without_a_use_are_not_there(show):
+    page = show(explore(rg.ones(2, requires_grad=True).sum()))
+    assert page.locator("#expand").is_hidden() and page.locator("#colors").is_hidden()
+    page = show(graph(gradients=True))
+    assert page.locator("#expand").is_visible() and page.locator("#colors button").count() == 4
+
+
 def test_measures_without_numbers(show):
     x = rg.tensor([4.0, 0.0], requires_grad=True)
     page = show(explore(x.sqrt().sum(), gradients=True))
