@@ -430,7 +430,7 @@ def _columns(level: Level, half: list[float], offsets: list[tuple[float, float]]
     rounds = 6 if level.cells < 3000 else 1
     down = list(zip(level.layers, gaps, strict=True))
     both = [a + b for a, b in zip(above, below, strict=True)]
-    sweeps = [(above, down), (below, down[::-1])] * rounds + [(both, down), (both, down[::-1])]
+    sweeps = [(above, down), (below, down[::-1])] * rounds + [(both, down)]
     for side, direction in sweeps:
         for layer, steps in direction:
             want, weights = [], []

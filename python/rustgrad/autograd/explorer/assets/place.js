@@ -126,7 +126,7 @@ function columns(shape, ends, base, half, offsets) {
   const up = down.slice().reverse(), both = above.map((near, c) => near.concat(below[c]));
   const sweeps = [];
   for (let i = shape.cells < 3000 ? 6 : 1; i > 0; i--) sweeps.push([above, down], [below, up]);
-  sweeps.push([both, down], [both, up]);
+  sweeps.push([both, down]);
   for (const [side, direction] of sweeps) {
     for (const [layer, steps] of direction) {
       const want = [], weights = [];
