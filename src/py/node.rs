@@ -159,6 +159,16 @@ impl PyNode {
         Ok(dict)
     }
 
+    /// That dictionary, if there is one.
+    #[getter]
+    fn _metadata(&self, py: Python<'_>) -> Option<Py<PyDict>> {
+        let host = self
+            .0
+            .with(|n| n.hooks.as_ref().and_then(|h| h.host.clone()))?;
+        let dict = host.downcast_ref::<PyAttachment>()?;
+        Some(dict.0.clone_ref(py))
+    }
+
     /// The tensors that a custom function's node has saved.
     #[getter]
     fn saved_tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {

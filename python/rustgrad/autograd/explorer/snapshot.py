@@ -340,7 +340,7 @@ class _Walk:
                     phase=self.phase[key],
                     origin=origin,
                     freed=node._is_freed,
-                    seconds=self.seconds.get(key, node.metadata.get("seconds")),
+                    seconds=self.seconds.get(key, (node._metadata or {}).get("seconds")),
                     gradient=self.gradients.get(key),
                 )
             )
