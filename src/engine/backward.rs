@@ -13,6 +13,7 @@
 //! what they saved, for other calls. Gradients that leaves had received stay.
 
 use super::anomaly::{self, Checks};
+use super::mask::masked;
 use super::task::Task;
 use crate::base::{Attrs, Error, Result};
 use crate::ops::{self, dispatch};
@@ -632,8 +633,8 @@ impl Walk {
                 let mut grad = rule
                     .vjp(&cx, i)
                     .map_err(|e| e.in_op(&format!("backward of {}", rule.name())))?;
-                if self.masks && rule.is_elementwise() {
-                    grad = masked(grad, &grads[0])?;
+                if self.masks {
+                    grad = masked(rule, attrs, grad, grads)?;
                 }
                 if let (Some(checks), Some(grad)) = (self.checks, &grad) {
                     checks.check_gradient(node, i, grad, grads, saved)?;
@@ -750,16 +751,6 @@ fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
         return Ok(old);
     }
     ops::add(&old, &grad)
-}
-
-/// The gradient of an elementwise op's input, with zeros where that of its output is zero.
-fn masked(grad: Grad, output: &Grad) -> Result<Grad> {
-    match (grad, output) {
-        (Some(grad), Some(output)) if grad.shape() == output.shape() => {
-            Ok(Some(ops::where_(ops::eq(output, 0i64)?, 0i64, grad)?))
-        }
-        (grad, _) => Ok(grad),
-    }
 }
 
 fn one() -> Attrs {

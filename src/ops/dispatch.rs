@@ -162,7 +162,8 @@ fn finish(call: &Call, mut outs: Outputs) -> Result<Outputs> {
 /// Notes why results have no history: see NOTE [Cuts].
 #[inline]
 fn note_cut(call: &Call, outs: &[Tensor]) {
-    if mode::in_unrecorded_backward() {
+    // What is made anew takes no more than shapes from its inputs.
+    if mode::in_unrecorded_backward() || matches!(call.op.kernel, Kernel::Dynamic(_)) {
         return;
     }
     for t in call.tensors() {
