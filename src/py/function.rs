@@ -9,7 +9,7 @@ use crate::engine::forward;
 use crate::ops::dispatch;
 use crate::tape::node::CustomFunction;
 use crate::tape::{Body, Edge, GradMode, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode};
-use crate::tensor::{Operand, Tensor};
+use crate::tensor::{Operand, Tangents, Tensor};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
@@ -247,6 +247,11 @@ fn apply<'py>(
     ctx.setattr(intern!(py, "needs_input_grad"), PyTuple::new(py, &needs)?)?;
     let version = |t: &Option<Tensor>| t.as_ref().map_or(0, |t| t.storage().version());
     let versions: Vec<u32> = inputs.iter().map(version).collect();
+    let before = if dual {
+        tangents_of(&inputs)
+    } else {
+        Vec::new()
+    };
 
     let returned = call_forward(class, ctx, args, kwargs)?;
     let many = returned.cast::<PyTuple>().ok().cloned();
@@ -257,6 +262,12 @@ fn apply<'py>(
     let dirty = tensors_of(&ctx.getattr(intern!(py, "dirty_tensors"))?)?;
     let constant = tensors_of(&ctx.getattr(intern!(py, "non_differentiable"))?)?;
     check_dirty(&inputs, &dirty, &versions, &objects)?;
+    if !dirty.is_empty() {
+        // The backward says what becomes of them, not the ops that forward was made of.
+        for (root, tangents) in before {
+            root.set_tangents(tangents);
+        }
+    }
     // The context must not keep outputs: their history keeps the context.
     for marks in [
         intern!(py, "dirty_tensors"),
@@ -292,6 +303,13 @@ fn apply<'py>(
         Some(_) => Ok(PyTuple::new(py, results)?.into_any()),
         None => Ok(results.swap_remove(0)),
     }
+}
+
+/// The tensors that own the elements of the inputs, and their tangents.
+fn tangents_of(inputs: &[Option<Tensor>]) -> Vec<(Tensor, Tangents)> {
+    let root = |t: &Tensor| t.view_info().map_or_else(|| t.clone(), |v| v.base.clone());
+    let pair = |t: Tensor| (t.clone(), t.tangents());
+    inputs.iter().flatten().map(root).map(pair).collect()
 }
 
 /// Runs `forward`, and `setup_context` where there is one, unrecorded.

@@ -32,6 +32,18 @@ struct State {
     tangents: Tangents,
 }
 
+impl State {
+    /// A gradient that is retained arrives at the new edge, and no more at the old one.
+    fn move_retained(&self, old: Option<&Edge>) {
+        if let (true, Some(edge), Some(leaf)) = (self.retains_grad, &self.edge, &self.leaf) {
+            if let Some(old) = old {
+                retain_no_more(old, leaf);
+            }
+            retain(edge, leaf);
+        }
+    }
+}
+
 /// Where the gradient of a leaf (or of a tensor that retains it) is kept.
 pub struct Leaf {
     grad: Mutex<Option<Tensor>>,
@@ -92,6 +104,12 @@ impl Leaf {
     }
 }
 
+impl Autograd {
+    fn is_leaf_of(&self, state: &State) -> bool {
+        state.edge.is_none() && self.requires_grad.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Autograd {
     fn drop(&mut self) {
         // See NOTE [Who keeps whom alive]: the last handle is gone, so is the gradient.
@@ -148,8 +166,13 @@ impl Tensor {
     /// leaf of its own has no such edge.
     fn is_stale(&self, a: &Autograd) -> bool {
         let state = a.state.lock();
-        let own_leaf = state.edge.is_none() && a.requires_grad.load(Ordering::Relaxed);
-        !own_leaf && state.version != self.storage().version()
+        !a.is_leaf_of(&state) && state.version != self.storage().version()
+    }
+
+    /// Whether this was made to require grad, and not by an op: a view then is a leaf of its own.
+    pub(super) fn is_own_leaf(&self) -> bool {
+        let autograd = self.0.autograd.get();
+        autograd.is_some_and(|a| a.is_leaf_of(&a.state.lock()))
     }
 
     /// Whether this was made by the user rather than by a recorded op.
@@ -210,12 +233,11 @@ impl Tensor {
             let edge = self.regenerate(view)?;
             let mut state = a.state.lock();
             state.version = version;
-            if let Some(edge) = edge {
-                a.requires_grad.store(true, Ordering::Relaxed);
-                let old = state.edge.replace(edge);
-                drop(state);
-                drop(old);
-            }
+            a.requires_grad.store(edge.is_some(), Ordering::Relaxed);
+            let old = std::mem::replace(&mut state.edge, edge);
+            state.move_retained(old.as_ref());
+            drop(state);
+            drop(old);
         }
         if !a.requires_grad.load(Ordering::Relaxed) {
             return Ok(None);
@@ -296,19 +318,12 @@ impl Tensor {
         let mut state = a.state.lock();
         a.requires_grad.store(edge.is_some(), Ordering::Relaxed);
         state.version = self.storage().version();
-        let mut retired = None;
-        if edge.is_some() && state.leaf.is_some() {
-            match (&edge, &state.leaf) {
-                (Some(edge), Some(leaf)) if state.retains_grad => {
-                    if let Some(old) = &state.edge {
-                        retain_no_more(old, leaf);
-                    }
-                    retain(edge, leaf);
-                }
-                _ => retired = state.leaf.take(),
-            }
-        }
+        let retired = match edge {
+            Some(_) if !state.retains_grad => state.leaf.take(),
+            _ => None,
+        };
         let old = std::mem::replace(&mut state.edge, edge);
+        state.move_retained(old.as_ref());
         drop(state);
         drop(old);
         if let Some(leaf) = retired {
