@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 
 from . import _C
 from ._C import Tensor
+from .utils.hooks import RemovableHandle
 
 _LEGACY_TYPES = {
     _C.float32: "FloatTensor",
@@ -396,6 +397,69 @@ def apply_(self: Tensor, function: Callable[[Any], Any]) -> Tensor:
     """Writes ``function(x)`` for each element ``x``: slow, one Python call an element."""
     flat = _C.tensor([function(x) for x in self.reshape(-1).tolist()], dtype=self.dtype)
     return self.copy_(flat.reshape(self.shape))
+
+
+# Hooks.
+
+
+@_method
+def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+    """Calls ``hook(grad)`` whenever the gradient of this tensor is computed.
+
+    What the hook returns, unless ``None``, takes the place of the gradient, for ``.grad`` and for
+    all that is computed from it. Hooks run in the order of registration. When the tensor is written
+    in place later, its hooks stay with the value that it had.
+
+    Args:
+        hook: takes a tensor, which it must not write in place; returns one of the same shape and
+            type, or ``None``.
+
+    Returns:
+        A handle with ``remove()``, usable as a context manager.
+
+    Raises:
+        RuntimeError: the tensor requires no gradient.
+
+    >>> import rustgrad as rg
+    >>> x = rg.tensor([1.0, 2.0], requires_grad=True)
+    >>> with x.register_hook(lambda grad: 2 * grad):
+    ...     x.sum().backward()
+    >>> x.grad
+    tensor([2., 2.])
+    """
+    return _C.register_tensor_hook(self, hook)
+
+
+@_method
+def register_post_accumulate_grad_hook(
+    self: Tensor, hook: Callable[[Tensor], None]
+) -> RemovableHandle:
+    """Calls ``hook(leaf)`` whenever a backward has added to ``.grad`` of this leaf.
+
+    A step of an optimiser in here lets a gradient go before the next one is computed.
+
+    Args:
+        hook: takes this tensor; returns nothing.
+
+    Returns:
+        A handle with ``remove()``, usable as a context manager.
+
+    Raises:
+        RuntimeError: this is not a leaf, or requires no gradient.
+
+    >>> import rustgrad as rg
+    >>> w = rg.nn.Parameter(rg.tensor([1.0]))
+    >>> optimizer = rg.optim.SGD([w], lr=0.1)
+    >>> def step(parameter):
+    ...     optimizer.step()
+    ...     parameter.grad = None
+    >>> handle = w.register_post_accumulate_grad_hook(step)
+    >>> (3 * w).sum().backward()
+    >>> w
+    Parameter containing:
+    tensor([0.7000], requires_grad=True)
+    """
+    return _C.register_accumulate_hook(self, hook)
 
 
 # Python's protocols.

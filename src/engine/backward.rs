@@ -5,16 +5,27 @@
 //! largest number visits each node after all its consumers: no dependency counts, no ready queues.
 //! A leaf's accumulator is numbered just before its first consumer, so it runs as soon as its last
 //! contribution is in.
+//!
+//! NOTE [Failed backward]
+//! A backward that fails leaves the graph as it was if it had not freed anything yet, so that the
+//! cause can be mended and the call repeated. Otherwise what it began with counts as freed: the same
+//! call raises at once, rather than add to some leaves a second time. Nodes that did not run keep
+//! what they saved, for other calls. Gradients that leaves had received stay.
 
+use super::task::Task;
 use crate::base::{Attrs, Error, Result};
 use crate::ops::{self, dispatch};
+use crate::tape::hooks::Grad;
 use crate::tape::node::CustomFunction;
-use crate::tape::{self, Body, Edge, GradMode, Meta, Node, NodeRef, Rule, Saved, Site, VjpCx};
+use crate::tape::{
+    self, Body, Edge, GradMode, Hooks, Meta, Node, NodeRef, Rule, Saved, Site, VjpCx, When,
+};
 use crate::tensor::{Leaf, Operand, Tensor};
 use crate::{bail, ensure};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{SmallVec, smallvec};
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What to do with the graph.
@@ -43,10 +54,10 @@ pub struct Grads {
 /// # Errors
 /// When an output has no history, a cotangent does not fit, a saved value was overwritten or freed,
 /// or a rule fails.
-pub fn backward(
-    outputs: &[Tensor],
-    grads: &[Option<Tensor>],
-    inputs: Option<&[Tensor]>,
+pub fn backward<E: Endpoint>(
+    outputs: &[E],
+    grads: &[Grad],
+    inputs: Option<&[E]>,
     how: Grads,
 ) -> Result<()> {
     let roots = roots(outputs, grads)?;
@@ -60,12 +71,16 @@ pub fn backward(
         "'inputs' argument to backward() cannot be empty."
     );
     let targets = targets(inputs)?;
-    let found = Walk::new(how, Some((&roots, &targets)))?.run(roots)?;
+    let mut walk = Walk::new(how, Some((&roots, &targets)))?;
+    walk.accumulates = true;
+    let found = walk.run(roots)?;
     let _mode = GradMode::set(how.create_graph);
-    for (input, grad) in inputs.iter().zip(found) {
-        if let Some(grad) = grad {
-            let old = input.grad();
-            input.set_grad(Some(accumulated(old, grad)?))?;
+    for ((input, target), grad) in inputs.iter().zip(targets).zip(found) {
+        // The accumulators of leaves have run.
+        if let (Some(grad), None) = (grad, target.node.leaf())
+            && let Some(t) = input.tensor()
+        {
+            t.set_grad(Some(accumulated(t.grad(), grad)?))?;
         }
     }
     Ok(())
@@ -76,13 +91,13 @@ pub fn backward(
 /// # Errors
 /// As [`backward`]; also when an input requires no gradient, or was not used and `allow_unused` is
 /// false.
-pub fn grad(
-    outputs: &[Tensor],
-    grads: &[Option<Tensor>],
-    inputs: &[Tensor],
+pub fn grad<E: Endpoint>(
+    outputs: &[E],
+    grads: &[Grad],
+    inputs: &[E],
     allow_unused: bool,
     how: Grads,
-) -> Result<Vec<Option<Tensor>>> {
+) -> Result<Vec<Grad>> {
     let roots = roots(outputs, grads)?;
     let targets = targets(inputs)?;
     let found = Walk::new(how, Some((&roots, &targets)))?.run(roots)?;
@@ -92,14 +107,55 @@ pub fn grad(
             runtime,
             "One of the differentiated Tensors appears to not have been used in the graph (input \
              {i}, of shape {}). Set allow_unused=True if this is the desired behavior.",
-            inputs[i].shape()
+            inputs[i].meta().shape
         );
     }
     Ok(found)
 }
 
+/// Where a derivative begins or ends: a tensor, or its edge alone.
+pub trait Endpoint {
+    /// Where its gradient goes; `None` when it needs none.
+    ///
+    /// # Errors
+    /// When its history cannot be told.
+    fn edge(&self) -> Result<Option<Edge>>;
+    /// Its shape, type and device.
+    fn meta(&self) -> Meta;
+    /// The tensor, where that is what it is.
+    fn tensor(&self) -> Option<&Tensor>;
+}
+
+impl Endpoint for Tensor {
+    fn edge(&self) -> Result<Option<Edge>> {
+        self.grad_edge()
+    }
+
+    fn meta(&self) -> Meta {
+        self.meta()
+    }
+
+    fn tensor(&self) -> Option<&Tensor> {
+        Some(self)
+    }
+}
+
+impl Endpoint for Edge {
+    fn edge(&self) -> Result<Option<Edge>> {
+        Ok(Some(self.clone()))
+    }
+
+    fn meta(&self) -> Meta {
+        self.node.with(|n| n.outputs[self.output as usize].clone())
+    }
+
+    fn tensor(&self) -> Option<&Tensor> {
+        None
+    }
+}
+
 /// Pairs each output's edge with its cotangent.
-fn roots(outputs: &[Tensor], grads: &[Option<Tensor>]) -> Result<Vec<(Edge, Tensor)>> {
+fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor)>> {
     ensure!(
         outputs.len() == grads.len(),
         runtime,
@@ -109,38 +165,34 @@ fn roots(outputs: &[Tensor], grads: &[Option<Tensor>]) -> Result<Vec<(Edge, Tens
     );
     let mut roots = Vec::with_capacity(outputs.len());
     for (i, (output, grad)) in outputs.iter().zip(grads).enumerate() {
-        let Some(edge) = output.grad_edge()? else {
+        let Some(edge) = output.edge()? else {
             bail!(
                 runtime,
                 "element {i} of tensors does not require grad and does not have a grad_fn"
             )
         };
+        let meta = output.meta();
         let grad = match grad {
             Some(g) => {
                 ensure!(
-                    g.shape() == output.shape(),
+                    *g.shape() == *meta.shape,
                     runtime,
                     "Mismatch in shape: grad_output[{i}] has a shape of {} and output[{i}] has a \
                      shape of {}.",
                     g.shape(),
-                    output.shape()
+                    meta.shape
                 );
-                ops::cast(g, output.dtype())?
+                ops::cast(g, meta.dtype)?
             }
             None => {
                 ensure!(
-                    output.numel() == 1,
+                    meta.shape.numel() == 1,
                     runtime,
                     "grad can be implicitly created only for scalar outputs, but output {i} has \
                      shape {}; pass gradient=",
-                    output.shape()
+                    meta.shape
                 );
-                Tensor::full(
-                    output.shape().clone(),
-                    1i64,
-                    output.dtype(),
-                    output.device(),
-                )?
+                Tensor::full(meta.shape, 1i64, meta.dtype, meta.device)?
             }
         };
         roots.push((edge, grad));
@@ -148,19 +200,17 @@ fn roots(outputs: &[Tensor], grads: &[Option<Tensor>]) -> Result<Vec<(Edge, Tens
     Ok(roots)
 }
 
-fn targets(inputs: &[Tensor]) -> Result<Vec<Edge>> {
-    let edge = |t: &Tensor| {
-        t.grad_edge()?.ok_or_else(|| {
+fn targets<E: Endpoint>(inputs: &[E]) -> Result<Vec<Edge>> {
+    let edge = |t: &E| {
+        t.edge()?.ok_or_else(|| {
             Error::runtime(format!(
                 "One of the differentiated Tensors does not require grad (shape {})",
-                t.shape()
+                t.meta().shape
             ))
         })
     };
     inputs.iter().map(edge).collect()
 }
-
-type Grad = Option<Tensor>;
 
 /// A node that waits for the gradients of its outputs.
 struct Pending {
@@ -173,13 +223,22 @@ struct Pending {
 /// One backward pass.
 struct Walk {
     how: Grads,
+    /// With targets: whether those that are leaves accumulate.
+    accumulates: bool,
+    /// Whether a node's saved values are gone: see NOTE [Failed backward].
+    has_freed: bool,
+    /// The gradients of the running node's inputs, if hooks will see them before they go on.
+    collected: Option<Vec<Grad>>,
     pending: FxHashMap<u32, Pending>,
     order: BinaryHeap<(u64, u32)>,
     /// With targets: the nodes on a path to one, and where each target's gradient goes.
-    wanted: Option<(FxHashSet<u32>, FxHashMap<(u32, u32), SmallVec<[usize; 1]>>)>,
+    wanted: Option<(
+        Rc<FxHashSet<u32>>,
+        FxHashMap<(u32, u32), SmallVec<[usize; 1]>>,
+    )>,
     found: Vec<Grad>,
     /// Keeps targets alive, so that their slots are not reused.
-    _targets: Vec<Edge>,
+    targets: Vec<Edge>,
     site: Site,
 }
 
@@ -212,11 +271,14 @@ impl Walk {
     fn new(how: Grads, goal: Option<(&[(Edge, Tensor)], &[Edge])>) -> Result<Self> {
         let mut walk = Self {
             how,
+            accumulates: false,
+            has_freed: false,
+            collected: None,
             pending: FxHashMap::default(),
             order: BinaryHeap::new(),
             wanted: None,
             found: Vec::new(),
-            _targets: Vec::new(),
+            targets: Vec::new(),
             site: Site::current(),
         };
         if let Some((roots, targets)) = goal {
@@ -227,24 +289,31 @@ impl Walk {
                     .or_default()
                     .push(i);
             }
-            walk.wanted = Some((on_a_path(roots, targets), places));
+            walk.wanted = Some((Rc::new(on_a_path(roots, targets)), places));
             walk.found = vec![None; targets.len()];
-            walk._targets = targets.to_vec();
+            walk.targets = targets.to_vec();
         }
         Ok(walk)
     }
 
     fn run(mut self, roots: Vec<(Edge, Tensor)>) -> Result<Vec<Grad>> {
         let _mode = GradMode::set(self.how.create_graph);
+        let on_path = self.wanted.as_ref().map(|(on_path, _)| on_path.clone());
+        let task = Task::begin(&roots, on_path, &self.targets);
         for (edge, grad) in roots {
             self.push(&edge, Some(grad))?;
         }
         while let Some((_, index)) = self.order.pop() {
-            let pending = self
+            let mut pending = self
                 .pending
                 .remove(&index)
                 .expect("an ordered node is pending");
-            self.visit(pending)?;
+            if let Err(e) = self.visit(&mut pending) {
+                if self.has_freed {
+                    task.roots().for_each(|node| self.mark_freed(node));
+                }
+                return Err(e);
+            }
         }
         Ok(self.found)
     }
@@ -272,71 +341,142 @@ impl Walk {
         Ok(())
     }
 
-    fn visit(&mut self, mut pending: Pending) -> Result<()> {
+    fn visit(&mut self, pending: &mut Pending) -> Result<()> {
         if pending.grads.iter().any(Option::is_none) && self.is_watched(&pending.node) {
-            fill_zeros(&mut pending)?;
+            fill_zeros(pending)?;
         }
         let Pending { node, grads, .. } = pending;
-        self.capture(&node, &grads);
-        self.retain(&node, &grads)?;
+        let hooks = node.with(|n| n.hooks.as_deref().cloned());
+        if let Some(hooks) = &hooks {
+            for i in 0..grads.len() {
+                // What was not reached has no gradient at all.
+                if grads[i].is_some() {
+                    hooks.run(When::Output(i as u32), node, &mut grads[i..=i], &[])?;
+                }
+            }
+            self.capture(node, grads);
+            self.retain(node, hooks, grads)?;
+            if !node.with(|n| self.is_idle(n)) {
+                hooks.run(When::Before, node, grads, &[])?;
+            }
+        } else {
+            self.capture(node, grads);
+        }
         let step = node.with(|n| self.step(n));
+        if matches!(step.work, Work::Nothing) {
+            return Ok(());
+        }
+        let after = hooks.filter(|h| h.has(When::After) || h.has(When::Accumulated));
+        if after.is_some() {
+            self.collected = Some(vec![None; step.edges.len()]);
+        }
+        let mut result = self.work(node, &step, grads);
+        if let Some(hooks) = after {
+            let collected = self.collected.take().expect("set above");
+            result = result.and_then(|()| self.finish(node, &step, &hooks, collected, grads));
+        }
+        match result {
+            Ok(()) => self.release(node, &step),
+            Err(_) => self.put_back(node, step),
+        }
+        result
+    }
+
+    /// Does what the node does with its gradients.
+    fn work(&mut self, node: &NodeRef, step: &Step, grads: &mut [Grad]) -> Result<()> {
         match &step.work {
             Work::Nothing => Ok(()),
-            Work::Accumulate(leaf) => match grads.into_iter().next().flatten() {
-                Some(grad) => accumulate(leaf, grad),
-                None => Ok(()),
-            },
-            Work::Freed(freed) => Err(freed_error(&node, step.site, *freed)),
+            Work::Accumulate(leaf) => {
+                // Hooks that run later see the gradient that arrived.
+                let grad = match self.collected {
+                    Some(_) => grads[0].clone(),
+                    None => grads[0].take(),
+                };
+                grad.map_or(Ok(()), |grad| accumulate(leaf, grad))
+            }
+            Work::Freed(freed) => Err(freed_error(node, step.site, *freed)),
             Work::Custom(function) => {
-                let results = function.backward(&node, &grads)?;
-                for (i, g) in results.into_iter().enumerate() {
+                for (i, g) in function.backward(node, grads)?.into_iter().enumerate() {
                     if let Some(g) = g {
-                        let g = self.untainted(g, &node, &step)?;
-                        self.pass_on(&step, i, Some(g))?;
+                        let g = self.untainted(g, node, step)?;
+                        self.pass_on(step, i, Some(g))?;
                     }
-                }
-                if !self.how.retain_graph {
-                    function.release();
-                    self.mark_freed(&node);
                 }
                 Ok(())
             }
-            Work::Op { rule, mask, .. } => {
-                let (rule, mask) = (*rule, *mask);
+            Work::Op { rule, .. } => {
                 // Rules are linear: zero gives zero.
                 let result = if grads.iter().all(Option::is_none) {
-                    (0..step.edges.len()).try_for_each(|i| self.pass_on(&step, i, None))
+                    (0..step.edges.len()).try_for_each(|i| self.pass_on(step, i, None))
                 } else {
-                    self.apply_rules(&node, &step, &grads)
+                    self.apply_rules(node, step, grads)
                 };
-                if let Err(e) = result {
-                    self.put_back(&node, step);
-                    return Err(e.in_op(&format!("backward of {}", rule.name())));
-                }
-                if !self.how.retain_graph && mask != 0 {
-                    self.mark_freed(&node);
-                }
-                Ok(())
+                result.map_err(|e| e.in_op(&format!("backward of {}", rule.name())))
+            }
+        }
+    }
+
+    /// Calls the hooks after a node, then sends the gradients on that were collected for them.
+    fn finish(
+        &mut self,
+        node: &NodeRef,
+        step: &Step,
+        hooks: &Hooks,
+        mut collected: Vec<Grad>,
+        grads: &[Grad],
+    ) -> Result<()> {
+        hooks.run(When::After, node, &mut collected, grads)?;
+        for (edge, grad) in step.edges.iter().zip(collected) {
+            if let Some(edge) = edge {
+                self.push(edge, grad)?;
+            }
+        }
+        hooks.run(When::Accumulated, node, &mut [], &[])
+    }
+
+    /// Lets go of what the node saved, after it ran.
+    fn release(&mut self, node: &NodeRef, step: &Step) {
+        if self.how.retain_graph {
+            return;
+        }
+        match &step.work {
+            Work::Custom(function) => function.release(),
+            Work::Op { mask, .. } if *mask != 0 => {}
+            _ => return,
+        }
+        self.has_freed = true;
+        self.mark_freed(node);
+    }
+
+    /// Whether nothing that the node would do is wanted.
+    fn is_idle(&self, n: &Node) -> bool {
+        match n.body {
+            Body::Accumulate(_) => self.wanted.is_some() && !self.accumulates,
+            _ => !n.edges.iter().flatten().any(|e| self.is_wanted(e)),
+        }
+    }
+
+    fn is_wanted(&self, edge: &Edge) -> bool {
+        match &self.wanted {
+            None => true,
+            Some((on_path, places)) => {
+                let index = edge.node.index();
+                on_path.contains(&index) || places.contains_key(&(index, edge.output))
             }
         }
     }
 
     /// Copies out what a visit needs; values saved for a graph that is not kept are taken.
     fn step(&self, n: &mut Node) -> Step {
-        let wanted = |edge: &Edge| match &self.wanted {
-            None => true,
-            Some((on_path, places)) => {
-                let index = edge.node.index();
-                on_path.contains(&index) || places.contains_key(&(index, edge.output))
-            }
-        };
         let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
         for edge in &n.edges {
-            edges.push(edge.as_ref().filter(|e| wanted(e)).cloned());
+            edges.push(edge.as_ref().filter(|e| self.is_wanted(e)).cloned());
         }
         let idle = edges.iter().all(Option::is_none);
         let work = match (&n.body, n.freed) {
-            (Body::Accumulate(leaf), _) if self.wanted.is_none() => Work::Accumulate(leaf.clone()),
+            (Body::Accumulate(leaf), _) if self.wanted.is_none() || self.accumulates => {
+                Work::Accumulate(leaf.clone())
+            }
             (Body::Accumulate(_), _) => Work::Nothing,
             _ if idle => Work::Nothing,
             (_, Some(freed)) => Work::Freed(freed),
@@ -381,7 +521,7 @@ impl Walk {
     /// Whether somebody looks at the gradients that arrive at a node, even at those of zero.
     fn is_watched(&self, node: &NodeRef) -> bool {
         let (noted, outputs) = node.with(|n| {
-            let noted = n.retain.is_some() || matches!(n.body, Body::Accumulate(_));
+            let noted = n.hooks.is_some() || matches!(n.body, Body::Accumulate(_));
             (noted, n.outputs.len() as u32)
         });
         noted || (0..outputs).any(|output| self.is_target(node, output))
@@ -394,11 +534,10 @@ impl Walk {
 
     /// Keeps the gradients of tensors that retain theirs. A target gets its own once, from the
     /// caller.
-    fn retain(&self, node: &NodeRef, grads: &[Grad]) -> Result<()> {
-        let places = node.with(|n| n.retain.as_deref().cloned().unwrap_or_default());
-        for (output, leaf) in places {
-            if let Some(grad) = &grads[output as usize]
-                && !self.is_target(node, output)
+    fn retain(&self, node: &NodeRef, hooks: &Hooks, grads: &[Grad]) -> Result<()> {
+        for (output, leaf) in &hooks.retain {
+            if let Some(grad) = &grads[*output as usize]
+                && !self.is_target(node, *output)
             {
                 let sum = match leaf.grad() {
                     None => grad.clone(),
@@ -468,12 +607,19 @@ impl Walk {
         let Some(edge) = &step.edges[i] else {
             return Ok(());
         };
-        let Some(grad) = grad else {
-            return self.push(edge, None);
-        };
         let meta = step.inputs[i].as_ref().unwrap_or(&step.outputs[0]);
-        let grad = ops::sum_to(&grad, &meta.shape)?;
-        self.push(edge, Some(ops::cast(&grad, meta.dtype)?))
+        let grad = match grad {
+            Some(grad) => Some(ops::cast(&ops::sum_to(&grad, &meta.shape)?, meta.dtype)?),
+            None => None,
+        };
+        match &mut self.collected {
+            Some(collected) => {
+                let zeros = || Tensor::zeros(meta.shape.clone(), meta.dtype, meta.device);
+                collected[i] = Some(grad.map_or_else(zeros, Ok)?);
+                Ok(())
+            }
+            None => self.push(edge, grad),
+        }
     }
 
     fn mark_freed(&self, node: &NodeRef) {

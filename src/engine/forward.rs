@@ -346,7 +346,7 @@ fn vjp(call: &Call, outs: &[Tensor], grads: &[Option<Tensor>], i: usize) -> Resu
             _ => call.inputs.get(bit as usize).cloned(),
         };
         saved.push(match operand {
-            Some(Operand::Tensor(t)) => Saved::Tensor(SavedTensor::input(&t, t.grad_edge()?)),
+            Some(Operand::Tensor(t)) => Saved::Tensor(SavedTensor::held(&t)?),
             Some(Operand::Scalar(s)) => Saved::Scalar(s),
             _ => Saved::None,
         });

@@ -2,5 +2,7 @@
 
 mod backward;
 pub mod forward;
+pub mod mutation;
+pub mod task;
 
-pub use backward::{Grads, backward, grad};
+pub use backward::{Endpoint, Grads, backward, grad};

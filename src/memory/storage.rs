@@ -153,6 +153,12 @@ impl Storage {
         ((w >> 32) as u32, w as u32)
     }
 
+    /// A number that no other storage has while this one is alive.
+    #[inline]
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Whether two handles name one buffer.
     #[inline]
     pub fn same(&self, other: &Storage) -> bool {

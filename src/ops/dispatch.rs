@@ -17,7 +17,9 @@ use super::{copy, meta, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::tape::node::{OUTPUTS, input_metas};
-use crate::tape::{Body, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode};
+use crate::tape::{
+    Body, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode, saved,
+};
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};
@@ -371,7 +373,7 @@ fn make_node(call: &Call, needs: u64, inputs: &[Operand], outs: &[Tensor]) -> Re
         bits &= bits - 1;
         saved.push(if bit >= OUTPUTS {
             let i = bit - OUTPUTS;
-            Saved::Tensor(SavedTensor::output(&outs[i as usize], Some(i)))
+            Saved::Tensor(SavedTensor::output(&outs[i as usize], Some(i), op.name)?)
         } else {
             match inputs.get(bit as usize) {
                 Some(Operand::Tensor(t)) => {
@@ -387,7 +389,7 @@ fn make_node(call: &Call, needs: u64, inputs: &[Operand], outs: &[Tensor]) -> Re
                         Some(edge) => Some(edge.clone()),
                         None => t.grad_edge()?,
                     };
-                    Saved::Tensor(SavedTensor::input(t, edge))
+                    Saved::Tensor(SavedTensor::input(t, edge, op.name)?)
                 }
                 Some(Operand::Scalar(s)) => Saved::Scalar(*s),
                 Some(Operand::None) | None => Saved::None,
@@ -457,7 +459,9 @@ fn in_place(call: &Call) -> Result<()> {
             Ok(())
         };
     }
-    if !dual && (op.is_map() || matches!(op.kernel, Kernel::Update(_))) {
+    // Hooks that pack what is saved may fail, which must happen before the write.
+    let packs = recorded && mode::packing();
+    if !dual && !packs && (op.is_map() || matches!(op.kernel, Kernel::Update(_))) {
         return write(call, recorded);
     }
     // Computed out of place, then copied in. What is saved of the target on the way must survive
@@ -539,6 +543,7 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
     } else {
         SmallVec::new()
     };
+    saved::before_write(x.storage())?;
     match (&choice, call.op.kernel) {
         (Some(choice), _) if copying => {
             let src = Call {

@@ -44,6 +44,7 @@ pub mod dispatch;
 pub mod dropout;
 pub mod einsum;
 pub mod extrema;
+pub mod gate;
 pub mod gather;
 pub mod index;
 pub mod join;

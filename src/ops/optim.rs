@@ -5,7 +5,7 @@
 use super::dispatch;
 use crate::backend::{self, Update, View};
 use crate::base::{DType, Device, Result};
-use crate::tape::{Rule, Site, Taint, mode};
+use crate::tape::{Rule, Site, Taint, mode, saved};
 use crate::tensor::Tensor;
 
 /// Applies a rule to several lists of tensors, whose `i`-th elements belong together. `written` says
@@ -44,6 +44,7 @@ pub fn update(rule: &Update, lists: &[&[Tensor]], written: &[bool]) -> Result<bo
     };
     for t in targets() {
         dispatch::check_writable(t, false)?;
+        saved::before_write(t.storage())?;
     }
     let tensors: Vec<Vec<View>> = (0..lists[0].len())
         .map(|i| lists.iter().map(|list| list[i].as_view()).collect())

@@ -23,6 +23,7 @@ static FAMILIES: &[&[&OpDef]] = &[
     super::dropout::OPS,
     super::einsum::OPS,
     super::extrema::OPS,
+    super::gate::OPS,
     super::gather::OPS,
     super::index::OPS,
     super::join::OPS,
@@ -100,6 +101,25 @@ impl Rule for OpDef {
             })
             .collect();
         camel + "Backward0"
+    }
+
+    fn parameters(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let signature = self.sig.first().copied().unwrap_or("()");
+        let inner = signature.trim_start_matches('(').split(')').next();
+        let params = inner
+            .unwrap_or("")
+            .split(',')
+            .map(|p| p.trim().trim_start_matches('*'));
+        let (mut inputs, mut others) = (Vec::new(), Vec::new());
+        for param in params.filter(|p| !p.is_empty()) {
+            let (name, kind) = param.split_once(':').unwrap_or((param, "Tensor"));
+            if kind.trim_start().starts_with("Tensor") {
+                inputs.push(name);
+            } else {
+                others.push(name);
+            }
+        }
+        (inputs, others)
     }
 
     fn vjp(&self, cx: &VjpCx, i: usize) -> Result<Option<Tensor>> {

@@ -1,75 +1,90 @@
-//! The engine as Python sees it: nodes, `backward`, `grad`, dual numbers.
+//! The engine as Python sees it: `backward`, `grad`, dual numbers.
 
 use super::convert;
+use super::node::PyNode;
 use super::tensor::PyTensor;
-use crate::engine::{self, Grads, forward};
-use crate::tape::{NodeRef, mode};
+use crate::base::Result;
+use crate::engine::task::Task;
+use crate::engine::{self, Endpoint, Grads, forward};
+use crate::tape::{Edge, Meta, NodeId, mode};
 use crate::tensor::Tensor;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-/// A node of the graph: what `tensor.grad_fn` is.
-#[pyclass(name = "Node", module = "rustgrad.autograd.graph", frozen, weakref)]
-pub(super) struct PyNode(pub(super) NodeRef);
+/// A tensor, or a `GradientEdge`: a node and the number of an output.
+enum Place {
+    Tensor(Tensor),
+    Edge(Edge),
+}
 
-#[pymethods]
-impl PyNode {
-    /// The node's name: `MulBackward0`.
-    fn name(&self) -> String {
-        self.0.name()
-    }
-
-    /// For each input, the node and output its gradient goes to; `(None, 0)` where none does.
-    #[getter]
-    fn next_functions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let edges: Vec<_> = self.0.with(|n| n.edges.iter().cloned().collect());
-        let pairs = edges
-            .into_iter()
-            .map(|e| {
-                let (node, output) = match e {
-                    Some(e) => (Some(Bound::new(py, PyNode(e.node))?), e.output),
-                    None => (None, 0),
-                };
-                (node, output).into_pyobject(py)
-            })
-            .collect::<PyResult<Vec<_>>>()?;
-        PyTuple::new(py, pairs)
-    }
-
-    /// The leaf that an accumulator adds to.
-    #[getter]
-    fn variable<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.0.leaf().and_then(|leaf| leaf.owner()) {
-            Some(t) => convert::wrap(py, t).map(Some),
-            None => Ok(None),
+impl Endpoint for Place {
+    fn edge(&self) -> Result<Option<Edge>> {
+        match self {
+            Place::Tensor(t) => t.edge(),
+            Place::Edge(e) => e.edge(),
         }
     }
 
-    /// `file:line` of the call that made the node, when it is known.
-    #[getter]
-    fn site(&self) -> Option<String> {
-        self.0.with(|n| n.site).describe()
+    fn meta(&self) -> Meta {
+        match self {
+            Place::Tensor(t) => t.meta(),
+            Place::Edge(e) => e.meta(),
+        }
     }
 
-    /// Position in the order of recording.
-    fn _sequence_nr(&self) -> u64 {
-        self.0.with(|n| n.seq)
+    fn tensor(&self) -> Option<&Tensor> {
+        match self {
+            Place::Tensor(t) => Some(t),
+            Place::Edge(_) => None,
+        }
     }
+}
 
-    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other
-            .cast::<PyNode>()
-            .is_ok_and(|o| o.get().0.id() == self.0.id())
+/// One place or a sequence of them.
+fn places(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<Place>> {
+    if let Some(place) = place(value)? {
+        return Ok(vec![place]);
     }
+    let wrong = |item: &Bound<'_, PyAny>| {
+        PyTypeError::new_err(format!(
+            "{name} must be tensors or gradient edges, not {}",
+            item.get_type()
+                .name()
+                .map_or_else(|_| "?".into(), |n| n.to_string())
+        ))
+    };
+    value
+        .try_iter()
+        .map_err(|_| wrong(value))?
+        .map(|item| {
+            let item = item?;
+            place(&item)?.ok_or_else(|| wrong(&item))
+        })
+        .collect()
+}
 
-    fn __hash__(&self) -> u64 {
-        self.0.with(|n| n.seq)
+fn place(value: &Bound<'_, PyAny>) -> PyResult<Option<Place>> {
+    if let Ok(t) = value.cast::<PyTensor>() {
+        return Ok(Some(Place::Tensor(t.get().tensor())));
     }
-
-    fn __repr__(&self) -> String {
-        format!("<{}>", self.0.name())
+    // A `GradientEdge` is a tuple that begins with a node.
+    let Ok(tuple) = value.cast::<PyTuple>() else {
+        return Ok(None);
+    };
+    let Some(Ok(node)) = tuple.get_item(0).ok().map(|n| n.cast_into::<PyNode>()) else {
+        return Ok(None);
+    };
+    let node = node.get().0.clone();
+    let output: u32 = tuple.get_item(1)?.extract()?;
+    let outputs = node.with(|n| n.outputs.len());
+    if output as usize >= outputs {
+        return Err(PyIndexError::new_err(format!(
+            "{} has {outputs} outputs: there is no output {output}",
+            node.name()
+        )));
     }
+    Ok(Some(Place::Edge(Edge { node, output })))
 }
 
 /// `None`, a tensor, or a sequence of both, as one cotangent an output.
@@ -105,9 +120,9 @@ fn backward(
     create_graph: bool,
     inputs: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let outputs = convert::tensors(tensors, "tensors")?;
+    let outputs = places(tensors, "tensors")?;
     let grads = cotangents(grad_tensors, outputs.len())?;
-    let inputs = inputs.map(|i| convert::tensors(i, "inputs")).transpose()?;
+    let inputs = inputs.map(|i| places(i, "inputs")).transpose()?;
     let how = Grads {
         retain_graph: retain_graph.unwrap_or(create_graph),
         create_graph,
@@ -126,8 +141,8 @@ fn grad<'py>(
     create_graph: bool,
     allow_unused: bool,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    let outputs = convert::tensors(outputs, "outputs")?;
-    let inputs = convert::tensors(inputs, "inputs")?;
+    let outputs = places(outputs, "outputs")?;
+    let inputs = places(inputs, "inputs")?;
     let grads = cotangents(grad_outputs, outputs.len())?;
     let how = Grads {
         retain_graph: retain_graph.unwrap_or(create_graph),
@@ -142,6 +157,37 @@ fn grad<'py>(
         })
         .collect::<PyResult<Vec<_>>>()?;
     PyTuple::new(py, found)
+}
+
+/// A number for the backward pass that is under way on this thread; -1 outside of one.
+#[pyfunction]
+fn _current_graph_task_id() -> i64 {
+    Task::current().map_or(-1, |task| task.id() as i64)
+}
+
+/// A node that is not kept alive: for hooks, which their own node must not reach.
+#[pyclass(name = "WeakNode", module = "rustgrad._C", frozen)]
+struct PyWeakNode(NodeId);
+
+/// The node to which a tensor's gradient goes, not kept alive.
+#[pyfunction]
+fn weak_node(tensor: &Bound<'_, PyTensor>) -> PyResult<PyWeakNode> {
+    Ok(PyWeakNode(tensor.get().tensor().hooked_edge()?.node.id()))
+}
+
+/// Whether the backward pass that is under way computes the gradient of a node's outputs.
+#[pyfunction]
+fn _will_engine_execute_node(node: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let node = match node.cast::<PyWeakNode>() {
+        Ok(weak) => weak.get().0.upgrade(),
+        Err(_) => Some(node.cast::<PyNode>()?.get().0.clone()),
+    };
+    let task = Task::current().ok_or_else(|| {
+        PyRuntimeError::new_err(
+            "_will_engine_execute_node can only be called while a backward pass is under way",
+        )
+    })?;
+    Ok(node.is_some_and(|node| task.reaches(&node)))
 }
 
 #[pyfunction]
@@ -184,6 +230,10 @@ fn unpack_dual<'py>(
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(backward, m)?)?;
     m.add_function(wrap_pyfunction!(grad, m)?)?;
+    m.add_class::<PyWeakNode>()?;
+    m.add_function(wrap_pyfunction!(weak_node, m)?)?;
+    m.add_function(wrap_pyfunction!(_current_graph_task_id, m)?)?;
+    m.add_function(wrap_pyfunction!(_will_engine_execute_node, m)?)?;
     m.add_function(wrap_pyfunction!(enter_dual_level, m)?)?;
     m.add_function(wrap_pyfunction!(exit_dual_level, m)?)?;
     m.add_function(wrap_pyfunction!(is_dual_level_open, m)?)?;

@@ -1,5 +1,6 @@
 //! Python values to the crate's plain values, and tensors back to Python.
 
+use super::dtype::dtype_object;
 use super::tensor::PyTensor;
 use crate::base::{Attr, Scalar};
 use crate::ops::Returns;
@@ -9,7 +10,8 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple, PyWeakrefReference};
+use std::sync::Arc;
 
 /// A tensor or a number; `None` for anything else.
 #[inline]
@@ -79,6 +81,59 @@ pub(super) fn generator(value: &Bound<'_, PyAny>) -> Option<Attr> {
 #[inline]
 pub(super) fn wrap(py: Python<'_>, t: Tensor) -> PyResult<Bound<'_, PyAny>> {
     Ok(Bound::new(py, PyTensor::from(t))?.into_any())
+}
+
+/// The Python object of a leaf if there is one, else a new one around the tensor.
+///
+/// NOTE [Leaf objects]
+/// A leaf notes its Python object, weakly, when it begins to require a gradient, so that hooks,
+/// `node.variable` and `ctx.saved_tensors` show the very object: a parameter stays a `Parameter`, and
+/// finds itself in the user's dictionaries.
+pub(super) fn wrap_leaf(py: Python<'_>, t: Tensor) -> PyResult<Bound<'_, PyAny>> {
+    let t = t.leaf_itself().unwrap_or(t);
+    let known = t.host();
+    let weak = known
+        .as_deref()
+        .and_then(|host| host.downcast_ref::<Py<PyWeakrefReference>>());
+    if let Some(object) = weak.and_then(|weak| weak.bind(py).upgrade())
+        && let Ok(object_of) = object.cast::<PyTensor>()
+        && object_of.get().tensor().same(&t)
+    {
+        return Ok(object);
+    }
+    let object = wrap(py, t)?;
+    note_object(object.cast()?)?;
+    Ok(object)
+}
+
+/// Lets a leaf find its object: see NOTE [Leaf objects].
+pub(super) fn note_object(object: &Bound<'_, PyTensor>) -> PyResult<()> {
+    let t = object.get().tensor();
+    if t.requires_grad() && t.is_leaf() {
+        t.set_host(Arc::new(PyWeakrefReference::new(object.as_any())?.unbind()));
+    }
+    Ok(())
+}
+
+/// An argument of an op.
+pub(super) fn attr<'py>(py: Python<'py>, value: &Attr) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        Attr::None => py.None().into_bound(py),
+        Attr::Bool(b) => PyBool::new(py, *b).to_owned().into_any(),
+        Attr::Int(i) => i.into_pyobject(py)?.into_any(),
+        Attr::Float(x) => x.into_pyobject(py)?.into_any(),
+        Attr::Scalar(s) => item(py, *s)?,
+        Attr::Ints(list) => PyTuple::new(py, list.iter())?.into_any(),
+        Attr::Floats(list) => PyTuple::new(py, list.iter())?.into_any(),
+        Attr::Str(s) => s.into_pyobject(py)?.into_any(),
+        Attr::DType(d) => dtype_object(py, *d).clone().into_any(),
+        Attr::Device(d) => d.to_string().into_pyobject(py)?.into_any(),
+        Attr::Any(_) => {
+            return Err(PyRuntimeError::new_err(
+                "this argument has no value in Python",
+            ));
+        }
+    })
 }
 
 /// What an op returns to Python.

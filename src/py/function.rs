@@ -31,6 +31,11 @@ pub(super) struct PyFunctionNode {
 }
 
 impl PyFunctionNode {
+    /// What it saved; `None` once that is freed.
+    pub(super) fn saved_tensors(&self) -> Option<Vec<Option<SavedTensor>>> {
+        self.saved.lock().clone()
+    }
+
     /// The `ctx` object, for the garbage collector.
     pub(super) fn context(&self) -> &Py<PyAny> {
         &self.ctx
@@ -178,7 +183,7 @@ impl PySavedTensors {
             .map(|s| match s {
                 Some(s) => {
                     let t = s.unpack(Some(&node), &name, site)?;
-                    convert::wrap(py, t.leaf_itself().unwrap_or(t))
+                    convert::wrap_leaf(py, t)
                 }
                 None => Ok(py.None().into_bound(py)),
             })
@@ -405,6 +410,11 @@ impl<'py> Application<'_, 'py> {
         self.ctx.setattr(intern!(py, "_saved"), link)?;
         let to_save = tensors_of(&self.ctx.getattr(intern!(py, "to_save"))?)?;
         self.ctx.setattr(intern!(py, "to_save"), py.None())?;
+        let name = if mode::packing() {
+            function.name()
+        } else {
+            String::new()
+        };
         let saved = |t: &Tensor| {
             // An output is saved without an edge: the edge is the node.
             let is_it = |o: &Bound<'py, PyAny>| {
@@ -412,9 +422,9 @@ impl<'py> Application<'_, 'py> {
             };
             match self.objects.iter().position(is_it) {
                 Some(i) if !is_in(&self.inputs, t) && !is_in(&self.constant, t) => {
-                    Ok(SavedTensor::output(t, Some(i as u32)))
+                    SavedTensor::output(t, Some(i as u32), &name)
                 }
-                _ => Ok(SavedTensor::input(t, t.grad_edge()?)),
+                _ => SavedTensor::input(t, t.grad_edge()?, &name),
             }
         };
         let saved = to_save.iter().map(|t| t.as_ref().map(saved).transpose());

@@ -96,7 +96,12 @@ impl PyOp {
                 _ => convert::wrap(py, out.clone()),
             };
         }
-        convert::results(py, op.exported_name(), op.returns, outs)
+        let is_new = inputs.is_empty();
+        let result = convert::results(py, op.exported_name(), op.returns, outs)?;
+        if is_new && let Ok(leaf) = result.cast::<PyTensor>() {
+            convert::note_object(leaf)?;
+        }
+        Ok(result)
     }
 }
 

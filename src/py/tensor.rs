@@ -1,14 +1,15 @@
 //! The class `rustgrad.Tensor`: attributes and what is not an op.
 
-use super::autograd::PyNode;
 use super::convert;
 use super::dtype::{PyDType, PyDevice, device_of, dtype_object, dtype_of};
+use super::hooks;
+use super::node::PyNode;
 use super::size::size;
 use super::{index, numpy};
 use crate::base::{DType, Device, Layout, Scalar, Shape};
 use crate::engine::{self, Grads};
 use crate::ops::{self, dispatch};
-use crate::tape::{Body, Taint, mode};
+use crate::tape::{Taint, mode};
 use crate::tensor::Tensor;
 use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
@@ -107,10 +108,7 @@ impl PyTensor {
         let new = cls.py().get_type::<PyTensor>().getattr("__new__")?;
         let t = new.call1((cls, data))?;
         if requires_grad {
-            t.cast::<PyTensor>()?
-                .get()
-                .tensor()
-                .set_requires_grad(true)?;
+            make_leaf(t.cast::<PyTensor>()?, true)?;
         }
         Ok(t)
     }
@@ -277,8 +275,8 @@ impl PyTensor {
     }
 
     #[setter]
-    fn set_requires_grad(&self, requires_grad: bool) -> PyResult<()> {
-        Ok(self.tensor().set_requires_grad(requires_grad)?)
+    fn set_requires_grad(slf: &Bound<'_, Self>, requires_grad: bool) -> PyResult<()> {
+        make_leaf(slf, requires_grad)
     }
 
     /// Makes a leaf require a gradient, or not; returns it.
@@ -287,7 +285,7 @@ impl PyTensor {
         slf: &Bound<'py, Self>,
         requires_grad: bool,
     ) -> PyResult<Bound<'py, Self>> {
-        slf.get().tensor().set_requires_grad(requires_grad)?;
+        make_leaf(slf, requires_grad)?;
         Ok(slf.clone())
     }
 
@@ -592,25 +590,21 @@ impl PyTensor {
         if !tensor.is_sole_handle() {
             return Ok(());
         }
-        let Some(node) = tensor.history_if_sole() else {
-            return Ok(());
-        };
-        if node.count() != 2 {
-            return Ok(());
+        if let Some(accumulator) = tensor.accumulator_if_sole() {
+            hooks::traverse(&accumulator, &visit)?;
         }
-        let function = node.with(|n| match &n.body {
-            Body::Custom(f) => Some(f.clone()),
-            _ => None,
-        });
-        if let Some(function) = function
-            && let Some(f) = function
-                .as_any()
-                .downcast_ref::<super::function::PyFunctionNode>()
-        {
-            visit.call(f.context())?;
+        match tensor.history_if_sole() {
+            // One handle is the history's, the other was made just now.
+            Some(node) if node.count() == 2 => hooks::traverse(&node, &visit),
+            _ => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Sets whether a tensor requires a gradient.
+fn make_leaf(object: &Bound<'_, PyTensor>, requires_grad: bool) -> PyResult<()> {
+    object.get().tensor().set_requires_grad(requires_grad)?;
+    convert::note_object(object)
 }
 
 fn dim_of(dim: i64, t: &Tensor) -> PyResult<usize> {
@@ -649,7 +643,9 @@ fn tensor<'py>(
     let device = device.map(device_of).transpose()?;
     let t = numpy::tensor_from(data, dtype, device)?;
     t.set_requires_grad(requires_grad)?;
-    convert::wrap(data.py(), t)
+    let object = convert::wrap(data.py(), t)?;
+    convert::note_object(object.cast()?)?;
+    Ok(object)
 }
 
 /// The same tensor (or the same memory, for arrays) where possible, else a copy.

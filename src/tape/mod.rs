@@ -1,16 +1,18 @@
 //! The graph that tensors point into: nodes, edges, saved values, and the thread's modes.
 
+pub mod hooks;
 pub mod mode;
 pub mod node;
 pub mod provenance;
 pub mod saved;
 
+pub use hooks::{Hook, HookHandle, Hooks, When};
 pub use mode::{GradMode, Taint};
 pub use node::{
     Body, Edge, Meta, Node, NodeId, NodeRef, Outputs, Rule, SharedShape, VjpCx, delayed_error,
 };
 pub use provenance::Site;
-pub use saved::{Saved, SavedTensor};
+pub use saved::{Packed, Saved, SavedTensor, SavedTensorHooks};
 
 /// How many nodes are alive.
 pub fn live_nodes() -> usize {

@@ -24,6 +24,8 @@ struct Modes {
     escaped: bool,
     /// How many levels of forward-mode differentiation are open.
     levels: u32,
+    /// Whether hooks turn saved tensors into something else.
+    packing: bool,
 }
 
 thread_local! {
@@ -34,6 +36,7 @@ thread_local! {
             taint: Taint::Off,
             escaped: false,
             levels: 0,
+            packing: false,
         })
     };
 }
@@ -48,6 +51,20 @@ pub fn grad_enabled() -> bool {
 #[inline]
 pub fn inference() -> bool {
     MODES.get().inference
+}
+
+/// Whether hooks are set for tensors that are saved, on this thread: see NOTE [Packed values].
+#[inline]
+pub fn packing() -> bool {
+    MODES.get().packing
+}
+
+/// Notes whether hooks are set for tensors that are saved.
+pub(super) fn set_packing(packing: bool) {
+    MODES.set(Modes {
+        packing,
+        ..MODES.get()
+    });
 }
 
 /// Which results are marked as intermediates of a custom function.
@@ -171,13 +188,17 @@ impl GradMode {
 
 impl Drop for GradMode {
     fn drop(&mut self) {
-        // Levels are opened and closed on their own, possibly within this scope; what has escaped
-        // stays outside.
+        // Levels and hooks are set and taken back on their own, possibly within this scope; what has
+        // escaped stays outside.
         let Modes {
-            levels, escaped, ..
+            levels,
+            packing,
+            escaped,
+            ..
         } = MODES.get();
         MODES.set(Modes {
             levels,
+            packing,
             escaped: escaped || self.0.escaped,
             ..self.0
         });

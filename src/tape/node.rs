@@ -12,6 +12,7 @@
 //! A node whose count falls to zero goes to its thread's worklist; whoever found the list idle
 //! empties it in a loop. Dropping a graph of any depth therefore takes constant stack.
 
+use super::hooks::Hooks;
 use super::provenance::Site;
 use super::saved::Saved;
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
@@ -106,8 +107,8 @@ pub struct Node {
     pub site: Site,
     /// The backward call that freed the saved values, when one has.
     pub freed: Option<Site>,
-    /// Gradients to keep when they pass: `(output, place)`.
-    pub retain: Option<Box<Vec<(u32, Arc<Leaf>)>>>,
+    /// What is called with the gradients that pass.
+    pub hooks: Option<Box<Hooks>>,
 }
 
 /// What a node does with the gradients of its outputs.
@@ -135,7 +136,7 @@ impl Recycle for Node {
         self.mask = 0;
         self.saved = SmallVec::new();
         self.freed = None;
-        self.retain = None;
+        self.hooks = None;
     }
 }
 
@@ -150,6 +151,8 @@ pub trait Rule: Sync {
     fn number(&self) -> u32;
     /// The name of its node: `MulBackward0`.
     fn node_name(&self) -> String;
+    /// The names of its parameters: those of the inputs, and those of the other arguments.
+    fn parameters(&self) -> (Vec<&'static str>, Vec<&'static str>);
     /// The gradient of input `i`, of any shape and type that reduces to the input's; `None` is
     /// zero.
     fn vjp(&self, cx: &VjpCx, i: usize) -> Result<Option<Tensor>>;

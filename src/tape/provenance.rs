@@ -25,9 +25,16 @@ pub fn register_op_names(name: fn(u32) -> &'static str) {
     let _ = OP_NAMES.set(name);
 }
 
-/// The name of op number `op`.
-pub fn op_name(op: u32) -> &'static str {
-    OP_NAMES.get().map_or("an op", |name| name(op))
+/// The number under which a storage notes a write that no op made.
+pub const OUTSIDE: u32 = u32::MAX - 1;
+
+/// What wrote to a storage, by the number that it noted: `mul_`.
+pub fn writer_name(op: u32) -> String {
+    match OP_NAMES.get() {
+        _ if op == OUTSIDE => "increment_version".into(),
+        Some(name) => format!("{}_", name(op)),
+        None => "an op in place".into(),
+    }
 }
 
 static PROVIDER: OnceLock<Provider> = OnceLock::new();

@@ -5,6 +5,7 @@ use super::{Tensor, WeakTensor};
 use crate::base::{Error, Result};
 use crate::tape::{Body, Edge, Meta, NodeRef, Site, mode};
 use parking_lot::Mutex;
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -49,6 +50,8 @@ pub struct Leaf {
     grad: Mutex<Option<Tensor>>,
     accumulator: Mutex<Option<NodeRef>>,
     owner: Mutex<WeakTensor>,
+    /// How the host language finds its object for this leaf.
+    host: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
     meta: Meta,
 }
 
@@ -58,6 +61,7 @@ impl Leaf {
             grad: Mutex::new(None),
             accumulator: Mutex::new(None),
             owner: Mutex::new(t.downgrade()),
+            host: Mutex::new(None),
             meta: t.meta(),
         })
     }
@@ -82,6 +86,11 @@ impl Leaf {
     /// The tensor, if a handle is left: without one nobody can read the gradient.
     pub fn owner(&self) -> Option<Tensor> {
         self.owner.lock().upgrade()
+    }
+
+    /// What [`Tensor::set_host`] has set.
+    pub fn host(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.host.lock().clone()
     }
 
     /// The leaf's accumulator, made at its first use. One that no graph uses any more is numbered
@@ -268,6 +277,42 @@ impl Tensor {
             && owner.requires_grad()
             && self.tangents().is_none();
         is_same.then_some(owner)
+    }
+
+    /// Notes how the host language finds its object for this leaf; does nothing for other tensors.
+    /// It must not keep that object alive.
+    pub fn set_host(&self, host: Arc<dyn Any + Send + Sync>) {
+        let leaf = self
+            .0
+            .autograd
+            .get()
+            .and_then(|a| a.state.lock().leaf.clone());
+        if let Some(leaf) = leaf {
+            let old = leaf.host.lock().replace(host);
+            drop(old);
+        }
+    }
+
+    /// What [`Tensor::set_host`] has set, for a tensor that is the leaf itself.
+    pub fn host(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        let state = self.0.autograd.get()?.state.lock();
+        if state.edge.is_some() {
+            return None;
+        }
+        state.leaf.as_ref()?.host()
+    }
+
+    /// The accumulator of a leaf, when this handle is the only one that leads to it and no graph
+    /// does.
+    pub fn accumulator_if_sole(&self) -> Option<NodeRef> {
+        let autograd = self.0.autograd.get()?;
+        if Arc::strong_count(autograd) != 1 {
+            return None;
+        }
+        let leaf = autograd.state.try_lock()?.leaf.clone()?;
+        let node = leaf.accumulator.try_lock()?.clone()?;
+        // The place of the leaf holds the one, this function the other.
+        (node.count() == 2).then_some(node)
     }
 
     /// The node of this tensor's history, when this handle is the only one that leads to it.
@@ -526,16 +571,15 @@ impl Tensor {
 
 fn retain_no_more(edge: &Edge, leaf: &Arc<Leaf>) {
     edge.node.with(|n| {
-        if let Some(places) = &mut n.retain {
-            places.retain(|(_, other)| !Arc::ptr_eq(leaf, other));
+        if let Some(hooks) = &mut n.hooks {
+            hooks.retain.retain(|(_, other)| !Arc::ptr_eq(leaf, other));
         }
     });
 }
 
 fn retain(edge: &Edge, leaf: &Arc<Leaf>) {
     edge.node.with(|n| {
-        n.retain
-            .get_or_insert_default()
-            .push((edge.output, leaf.clone()))
+        let hooks = n.hooks.get_or_insert_default();
+        hooks.retain.push((edge.output, leaf.clone()));
     });
 }
