@@ -623,7 +623,9 @@ fn detach_aliases(call: &Call) -> Result<Option<SmallVec<[Operand; 3]>>> {
 /// The elements as they are now, with the history as it is now.
 fn copy_with_history(x: &Tensor) -> Result<Tensor> {
     let copy = super::clone_data(x)?;
-    if let Some(edge) = x.grad_edge()? {
+    if mode::grad_enabled()
+        && let Some(edge) = x.grad_edge()?
+    {
         copy.set_history(Some(edge));
     }
     copy.set_tangents(x.tangents());
@@ -665,7 +667,8 @@ pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
             n.outputs.push(base.meta());
             n.site = site;
         });
-        // The view itself is behind its storage now, and takes its edge from the base when asked.
+        // The view itself takes its edge from the base when it is asked for it.
+        target.outdate();
         (target, written) = (base, Edge { node, output: 0 });
     }
     target.set_history(Some(written));

@@ -178,6 +178,11 @@ impl Tensor {
         !a.is_leaf_of(&state) && state.version != self.storage().version()
     }
 
+    /// Makes a view ask its base for its history again: see NOTE [Views].
+    pub fn outdate(&self) {
+        self.autograd().state.lock().version = self.storage().version().wrapping_sub(1);
+    }
+
     /// Whether this was made to require grad, and not by an op: a view then is a leaf of its own.
     pub(super) fn is_own_leaf(&self) -> bool {
         let autograd = self.0.autograd.get();
@@ -197,6 +202,8 @@ impl Tensor {
         if requires_grad == self.requires_grad() {
             return Ok(());
         }
+        // A view whose base has lost its history begins anew.
+        self.grad_edge()?;
         crate::ensure!(
             !requires_grad || self.dtype().is_float(),
             runtime,

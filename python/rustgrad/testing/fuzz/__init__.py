@@ -1,18 +1,18 @@
 """Random programs, run by rustgrad and by a plain oracle, and compared.
 
-A program makes a few leaves and then draws statements: arithmetic, reductions, products of matrices,
-views of every kind, writes in place through any of them, ``detach``, ``no_grad``, flags, hooks, custom
-functions, backward passes in this thread or another, gradients that go on as tensors. Each statement
-runs on both sides at once. Values, shapes, flags, gradients of first and second order and forward mode
-must agree; when the engine refuses a statement, the oracle must know the reason, and the other way
-round; and nothing may be alive after the program that was not before.
+A program makes a few leaves and then draws statements: arithmetic, reductions, products of
+matrices, views of every kind, writes in place through any of them, ``detach``, ``no_grad``, flags,
+hooks, custom functions, backward passes in this thread or another, gradients that go on as tensors.
+Each statement runs on both sides at once. Values, shapes, flags, gradients of first and second
+order and tangents must agree; when the engine refuses a statement, the oracle must know the reason,
+and the other way round; and nothing may be alive after the program that was not before.
 
-The oracle knows no arrays. ``scalar.py`` differentiates numbers, one object each; ``oracle.py`` says
-what views, writes and grad modes mean for lists of them; ``ops.py`` declares each operation once, as
-the text that the engine runs and as arithmetic on scalars.
+The oracle knows no arrays. ``scalar.py`` differentiates numbers, one object each; ``oracle.py``
+says what views, writes and grad modes mean for lists of them; ``ops/`` declares each operation
+once, as the text that the engine runs and as arithmetic on scalars.
 
-A program that shows a difference is shrunk and printed as plain code that fails. Programs are drawn from
-a seed and a number, so a run is the same for any number of jobs:
+A program that shows a difference is shrunk and printed as plain code that fails. Programs are drawn
+from a seed and a number, so a run is the same for any number of jobs::
 
     python -m rustgrad.testing.fuzz --programs 100000 --seed 1 --jobs 2
 
@@ -34,7 +34,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from .generate import program
-from .machine import Difference, Machine, Statement
+from .machine import Difference, Machine
 from .shrink import Program, examine, leak, live, script, shrunk
 
 __all__ = ["Finding", "Report", "examine", "one", "run"]
@@ -178,6 +178,7 @@ def one(
         report.programs += 1
         report.statements += len(statements)
         report.features += machine.features
+    machine.close()
     del machine
     found = found or leak(before)
     if found is None:

@@ -97,6 +97,11 @@ class Halve(rg.autograd.Function):
         return g * 0.5
 
 
+def packed() -> Any:
+    """A block in which what is saved for backward is a copy, packed and unpacked by hooks."""
+    return rg.autograd.graph.saved_tensors_hooks(lambda t: [t.clone()], lambda kept: kept[0])
+
+
 def in_thread(f: Callable[[], Any]) -> Any:
     """What ``f`` returns or raises in another thread."""
     found: list[Any] = []

@@ -13,7 +13,21 @@ from .ops import MOST_ELEMENTS, OPS, Draw
 from .oracle import Tensor
 from .shapes import Unfit, need
 
-SHAPES = [(), (1,), (2,), (3,), (4,), (1, 3), (2, 2), (2, 3), (3, 1), (3, 3), (2, 1, 3), (2, 2, 2), (3, 4)]
+SHAPES = [
+    (),
+    (1,),
+    (2,),
+    (3,),
+    (4,),
+    (1, 3),
+    (2, 2),
+    (2, 3),
+    (3, 1),
+    (3, 3),
+    (2, 1, 3),
+    (2, 2, 2),
+    (3, 4),
+]
 assert all(len(s) <= MOST_ELEMENTS for s in SHAPES)
 
 FAMILIES = {
@@ -77,6 +91,7 @@ SPECIAL: dict[str, tuple[int, Special]] = {
 }
 if hasattr(rg.Tensor, "register_hook"):
     SPECIAL["register_hook"] = (3, lambda d: ((differentiable(d),), (d.number(),)))
+HAS_SAVED_HOOKS = hasattr(rg.autograd, "graph")
 
 # What must be said with the grad mode on.
 RECORDED = {"leaf", "grad", "requires_grad_", "delete"}
@@ -90,13 +105,20 @@ _chances = [*FAMILIES.values(), *(chance for chance, _ in SPECIAL.values())]
 def statement(rng: random.Random, d: Draw, out: str) -> Statement:
     """A statement that may make sense; raises :class:`Unfit` if there is none of its kind."""
     (kind,) = rng.choices(_kinds, _chances)
-    mode = "no_grad" if rng.random() < 0.07 and kind not in RECORDED else ""
+    chance = rng.random()
+    mode = "no_grad" if chance < 0.07 and kind not in RECORDED else ""
+    if HAS_SAVED_HOOKS and chance > 0.95 and kind in FAMILIES:
+        mode = "packed"
     if kind in SPECIAL:
         name, draw = kind, SPECIAL[kind][1]
     else:
         op = rng.choice(_ops[kind])
         name, draw = op.name, op.draw
     ins, params = draw(d)
+    if kind in FAMILIES and op.kind == "write" and not mode and rng.random() < 0.8:
+        # Most writes to leaves would be refused.
+        target = d.tensors[ins[0]].owner
+        need(target.record is None or not target.leaf)
     return Statement(name, ins, params, out, mode)
 
 
@@ -122,6 +144,8 @@ def program(machine: Machine, rng: random.Random, most: int) -> list[Statement]:
 
     for i in range(rng.randint(1, 3)):
         run(Statement("leaf", (), leaf(d)[1], f"x{i}"))
+    if HAS_SAVED_HOOKS and rng.random() < 0.05:
+        run(Statement("allow_mutation"))
     for i in range(rng.randint(2, most)):
         for _ in range(8):
             try:
@@ -153,5 +177,5 @@ def checks(machine: Machine, rng: random.Random) -> Iterator[Statement]:
         if place in machine.refused and len(roots) > 1:
             for root in roots:
                 yield Statement("check", (root, *targets), (1,))
-    if rng.random() < 0.3:
+    if rng.random() < 0.7:
         yield Statement("jvp")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -33,7 +34,7 @@ class Statement:
 
 
 class Difference(Exception):
-    """The engine and the oracle disagree; ``kind`` says on what, ``check`` is code that shows it."""
+    """Engine and oracle disagree; ``kind`` says on what, ``check`` is code that shows it."""
 
     def __init__(
         self, kind: str, text: str, check: Sequence[str] = (), alone: bool = False
@@ -42,11 +43,17 @@ class Difference(Exception):
         self.kind, self.text, self.check = kind, text, list(check)
         # Whether the check repeats the program.
         self.alone = alone
+        # The statements that led here, as far as they are known.
+        self.program: Sequence[Statement] = ()
 
 
 REFUSED = object()
 NAMES = {"rg": rg, **{n: v for n, v in vars(functions).items() if n[0].isupper()}}
 NAMES["in_thread"] = functions.in_thread
+MODES: dict[str, tuple[str, Callable[[], Any]]] = {
+    "no_grad": ("rg.no_grad()", rg.no_grad),
+    "packed": ("packed()", functions.packed),
+}
 _compiled: dict[str, Callable[..., Any]] = {}
 
 
@@ -66,7 +73,20 @@ def compiled(text: str, ins: int, params: int, is_expression: bool) -> Callable[
 
 def weights(shape: Shape, salt: int = 0) -> list[float]:
     """Factors that no two neighbours share."""
-    return [(-1.0 if i % 3 == 1 else 1.0) * ((7 * i + 3 * salt) % 5 + 1) / 4 for i in range(prod(shape))]
+    return [
+        (-1.0 if i % 3 == 1 else 1.0) * ((7 * i + 3 * salt) % 5 + 1) / 4 for i in range(prod(shape))
+    ]
+
+
+def weighed(
+    columns: Sequence[Sequence[Scalar]], tensors: Sequence[Tensor], salt: int = 0
+) -> list[tuple[Scalar, float]]:
+    """Scalars of some tensors, each with its weight."""
+    return [
+        pair
+        for i, (nodes, t) in enumerate(zip(columns, tensors, strict=True))
+        for pair in zip(nodes, weights(t.shape, i + salt), strict=True)
+    ]
 
 
 def literal(shape: Shape, values: Sequence[float]) -> str:
@@ -106,7 +126,7 @@ def is_plain(s: Statement) -> bool:
     """Whether forward mode means by a statement what reverse mode does."""
     if s.op in OPS:
         return not (s.mode or OPS[s.op].once)
-    return s.op in ("leaf", "delete", "check", "retain_grad")
+    return s.op in ("leaf", "delete", "check", "retain_grad", "allow_mutation")
 
 
 def is_definite(records: Iterable[Record], targets: Iterable[Tensor]) -> bool:
@@ -124,6 +144,7 @@ class Machine:
 
     def __init__(self, script: bool = False) -> None:
         self.world = World()
+        self.blocks = contextlib.ExitStack()
         self.tensors: dict[str, Tensor] = {}
         self.engine: dict[str, Any] = {}
         self.lines: list[str] | None = [] if script else None
@@ -147,7 +168,7 @@ class Machine:
         Raises:
             Difference: engine and oracle disagree.
         """
-        self.world.recording = s.mode != "no_grad"
+        self.world.recording, self.world.packing = s.mode != "no_grad", s.mode == "packed"
         op = OPS.get(s.op)
         try:
             ins = [self.tensors[n] for n in s.ins]
@@ -176,10 +197,10 @@ class Machine:
         if self.lines is not None:
             line = self.texts[len(self.ran)] = text()
             if s.mode:
-                line = f"with rg.{s.mode}(): {line}"
+                line = f"with {MODES[s.mode][0]}: {line}"
         try:
-            if s.mode == "no_grad":
-                with rg.no_grad():
+            if s.mode:
+                with MODES[s.mode][1]():
                     result = call()
             else:
                 result = call()
@@ -252,8 +273,7 @@ class Machine:
         want = t.values
         self.same_numbers("value", name, t.shape, elements(got), want, 1.0)
         # Whether a view is a leaf whose history is ambiguous cannot be said.
-        ambiguous = bool(World().read_refusals([t]))
-        for flag in ("requires_grad",) if ambiguous else ("requires_grad", "is_leaf"):
+        for flag in ("requires_grad",) if t.ambiguous else ("requires_grad", "is_leaf"):
             if getattr(got, flag) != getattr(t, flag):
                 check = [f"assert {name}.{flag} is {getattr(t, flag)}"]
                 raise Difference(flag, f"of {name} should be {getattr(t, flag)}", check)
@@ -303,8 +323,7 @@ class Machine:
             need(not op.strided or is_strided([positions[i] for i in at], shape))
         got = self.call(s, op, self.world.read_refusals(ins), len(found))
         if got is not REFUSED:
-            barred = op.barred if len(found) > 1 else None
-            self.bind(s, [self.world.view(t, picks, barred) for picks in found], got)
+            self.bind(s, self.world.views(t, found, op.barred if len(found) > 1 else None), got)
 
     def _reshape(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         (t,) = ins
@@ -313,7 +332,7 @@ class Machine:
         if got is REFUSED:
             return
         if is_strided(t.positions, shape):
-            outs = [self.world.view(t, (shape, at))]
+            outs = self.world.views(t, [(shape, at)])
         else:
             outs = self.world.fresh([(shape, self.world.read(t))], ins, op.reads)
         self.bind(s, outs, got)
@@ -323,7 +342,7 @@ class Machine:
         target, *sources = ins
         must = world.read_refusals(ins if op.region else sources)
         if op.region and not must:
-            target = world.view(target, op.region(target.shape, *s.params))
+            (target,) = world.views(target, [op.region(target.shape, *s.params)])
         must = must | world.write_refusals(target, sources)
         refused = bool(must)
         if refused and op.region:
@@ -372,14 +391,18 @@ class Machine:
         (t,), (wanted,), (name,) = ins, s.params, s.ins
         need(t.requires_grad != wanted and t.is_leaf and (not t.is_view or wanted))
         # Whether a view that was written meanwhile follows suit depends on when it was last used.
-        views = [v for v in self.tensors.values() if v.owner is t.owner and v.is_view and v is not t]
+        views = [
+            v for v in self.tensors.values() if v.owner is t.owner and v.is_view and v is not t
+        ]
         need(all(v.born == t.owner.storage.version for v in views))
         need(t.barred is None and (wanted or name not in self.own))
+        need(not t.is_view or t.owner.record is None)
         x = self.engine[name]
-        self.attempt(s, lambda: f"{name}.requires_grad_({wanted})", lambda: x.requires_grad_(wanted))
+        self.attempt(
+            s, lambda: f"{name}.requires_grad_({wanted})", lambda: x.requires_grad_(wanted)
+        )
         if t.is_view:
             # A leaf of its own, wherever its memory comes from.
-            need(t.owner.record is None)
             d = self.world.detach(t)
             t.owner, t.at, t.is_view = d.owner, d.at, False
             self.own.add(name)
@@ -389,7 +412,8 @@ class Machine:
     def do_retain_grad(self, s: Statement, ins: list[Tensor]) -> None:
         """``y.retain_grad()``"""
         (t,), (name,) = ins, s.ins
-        need(t.requires_grad and not t.is_leaf and not t.is_view and not t.owner.retains)
+        need(t.requires_grad and not t.is_leaf and not t.is_view)
+        need(not t.owner.retains and not t.owner.blurred)
         y = self.engine[name]
         self.attempt(s, lambda: f"{name}.retain_grad()", y.retain_grad)
         t.owner.retains = True
@@ -397,19 +421,25 @@ class Machine:
     def do_register_hook(self, s: Statement, ins: list[Tensor]) -> None:
         """``y.register_hook(...)``: scales the gradient."""
         (t,), (name,), (factor,) = ins, s.ins, s.params
-        need(t.requires_grad)
+        need(t.requires_grad and not t.ambiguous)
         need(t.is_leaf or not any(r.op == "grad" and r.params[0] for r in self.ran))
         self.inner_hooks = self.inner_hooks or not t.is_leaf
         y = self.engine[name]
-        got = self.attempt(
+        self.attempt(
             s,
             lambda: f"{name}.register_hook(lambda g: g * {factor})",
             lambda: y.register_hook(lambda g: g * factor),
-            self.world.read_refusals(ins),
         )
-        if got is not REFUSED:
-            for n in t.heads:
-                n.hook = factor * (1.0 if n.hook is None else n.hook)
+        for n in t.heads:
+            n.hook = factor * (1.0 if n.hook is None else n.hook)
+
+    def do_allow_mutation(self, s: Statement, ins: list[Tensor]) -> None:
+        """From here on, what is saved is copied before it is overwritten."""
+        need(not self.world.mutable)
+        block = rg.autograd.graph.allow_mutation_on_saved_tensors()
+        line = "mutable = rg.autograd.graph.allow_mutation_on_saved_tensors(); mutable.__enter__()"
+        self.attempt(s, lambda: line, lambda: self.blocks.enter_context(block))
+        self.world.mutable = True
 
     def do_delete(self, s: Statement, ins: list[Tensor]) -> None:
         """``del x``"""
@@ -424,18 +454,18 @@ class Machine:
         found = []
         for t in tensors:
             record = t.history if t.requires_grad else None
-            need(record is not None)
+            if record is None:
+                raise Unfit
             found.append(record)
         return found
 
     def do_backward(self, s: Statement, ins: list[Tensor]) -> None:
         """``rg.autograd.backward(...)``"""
         retain, threaded = s.params
-        need(all(t.requires_grad for t in ins) and not self.world.read_refusals(ins))
+        need(all(t.requires_grad for t in ins) and not any(t.ambiguous for t in ins))
         records = oracle.on_paths(self.histories(ins), None)
         may = oracle.backward_refusals(records)
-        seeds = [w for i, t in enumerate(ins) for w in zip(self.world_nodes(t), weights(t.shape, i), strict=True)]
-        found = sc.gradients(seeds)
+        found = sc.gradients(weighed([t.heads for t in ins], ins))
         roots = [self.engine[n] for n in s.ins]
         cotangents = [tensor(t.shape, weights(t.shape, i)) for i, t in enumerate(ins)]
 
@@ -447,48 +477,65 @@ class Machine:
             line = f"rg.autograd.backward([{', '.join(s.ins)}], [{given}], retain_graph={retain})"
             return f"in_thread(lambda: {line})" if threaded else line
 
-        got = self.attempt(s, text, lambda: functions.in_thread(call) if threaded else call(), may=may)
+        got = self.attempt(
+            s, text, lambda: functions.in_thread(call) if threaded else call(), may=may
+        )
         self.features["in another thread"] += threaded
+        self.settle(records, found, ins, (), got is REFUSED, retain)
+
+    def settle(
+        self,
+        records: Sequence[Record],
+        found: Mapping[Scalar, float | Scalar],
+        roots: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        refused: bool,
+        retain: bool,
+        accumulate: bool = True,
+    ) -> None:
+        """Does what a backward pass does to the graph and to ``.grad``, and compares that."""
         if not retain:
             for r in records:
-                r.free()
-        if got is REFUSED:
+                r.free(refused)
+        if refused:
             # Some gradients may have arrived, and some not.
-            for name in self.tensors:
-                self.engine[name].grad = None
-                self.tensors[name].owner.grad = None
-                self.say(f"{name}.grad = None")
+            for name, t in self.tensors.items():
+                if t.owner.grad is not None or t.owner.retains or (accumulate and t.is_leaf):
+                    self.engine[name].grad = None
+                    t.owner.grad = None
+                    self.say(f"{name}.grad = None")
             return
-        reached = set(records)
+        reached = {*records, *self.histories(roots)}
+        strays = set() if accumulate else reached.difference(records)
         definite = not any(r.derived for r in records)
-        scale = max(map(abs, found.values()), default=0.0)
+        numbers = {n: g.v if isinstance(g, Scalar) else g for n, g in found.items()}
+        scale = max(map(abs, numbers.values()), default=0.0)
+        skipped = [t.owner for t in targets if not t.is_view]
         for owner in {id(t.owner): t.owner for t in self.tensors.values()}.values():
-            if owner.retains and not definite:
-                owner.retains, owner.grad = False, None
-            elif owner.record in reached and (owner.leaf or owner.retains):
+            if owner.record not in reached or owner in skipped:
+                continue
+            if owner.retains and (not definite or owner.record in strays):
+                # Whether it is retained at a root that leads to no target is the engine's choice.
+                owner.retains, owner.blurred, owner.grad = False, True, None
+            elif owner.retains or (owner.leaf and accumulate):
                 old = owner.grad or [0.0] * len(owner.heads)
-                owner.grad = [a + found.get(h, 0.0) for a, h in zip(old, owner.heads, strict=True)]
+                new = [numbers.get(h, 0.0) for h in owner.heads]
+                owner.grad = [a + b for a, b in zip(old, new, strict=True)]
         for name, t in self.tensors.items():
             if not t.is_view and t.owner.grad is not None:
                 grad = self.engine[name].grad
                 got = [0.0] * len(t.owner.grad) if grad is None else elements(grad)
                 self.same_numbers("gradient", f"{name}.grad", t.shape, got, t.owner.grad, scale)
 
-    def world_nodes(self, t: Tensor) -> list[Scalar]:
-        """The elements as the root of a backward pass."""
-        t.refresh()
-        return t.nodes if t.is_view else t.owner.heads
-
     def do_grad(self, s: Statement, ins: list[Tensor]) -> None:
         """``g = rg.autograd.grad(...)[0]``, a tensor of the program."""
         root, target = ins
         graph, retain, threaded = s.params
-        need(root.requires_grad and target.requires_grad and not self.world.read_refusals(ins))
+        need(root.requires_grad and target.requires_grad and not any(t.ambiguous for t in ins))
         target_record = self.histories([target])[0]
         records = oracle.on_paths(self.histories([root]), [target_record])
         need(is_definite(records, [target]) and not (graph and self.inner_hooks))
-        seeds = list(zip(self.world_nodes(root), map(Scalar, weights(root.shape)), strict=True))
-        found = sc.gradients_with_graph(seeds)
+        found = sc.gradients_with_graph([(n, Scalar(w)) for n, w in weighed([root.heads], [root])])
         nodes = [found.get(h, Scalar(0.0)) for h in target.heads]
         need(all(abs(n.v) < LARGEST for n in nodes))
         w = tensor(root.shape, weights(root.shape))
@@ -500,7 +547,8 @@ class Machine:
 
         def text() -> str:
             options = ", ".join(f"{k}={v}" for k, v in how.items())
-            line = f"rg.autograd.grad({s.ins[0]}, {s.ins[1]}, {literal(root.shape, weights(root.shape))}, {options})[0].clone()"
+            given = literal(root.shape, weights(root.shape))
+            line = f"rg.autograd.grad({', '.join(s.ins)}, {given}, {options})[0].clone()"
             return f"{s.out} = in_thread(lambda: {line})" if threaded else f"{s.out} = {line}"
 
         got = self.attempt(
@@ -508,9 +556,7 @@ class Machine:
             may=oracle.backward_refusals(records),
         )  # fmt: skip
         self.features["in another thread"] += threaded
-        if not (retain or graph):
-            for r in records:
-                r.free()
+        self.settle(records, found, [root], [target], got is REFUSED, retain or graph, False)
         if got is REFUSED:
             return
         g = oracle.new(target.shape, [Scalar(n.v) for n in nodes])
@@ -529,24 +575,21 @@ class Machine:
         """
         (count,) = s.params
         roots, targets = ins[:count], ins[count:]
-        need(bool(roots) and bool(targets) and not self.world.read_refusals(ins))
+        need(bool(roots) and bool(targets) and not any(t.ambiguous for t in ins))
         goals = self.histories(targets)
         records = oracle.on_paths(self.histories(roots), goals)
         need(is_definite(records, targets))
-        found = sc.gradients_with_graph(
-            [
-                (n, Scalar(w))
-                for i, t in enumerate(roots)
-                for n, w in zip(self.world_nodes(t), weights(t.shape, i), strict=True)
-            ]
-        )
+        seeds = weighed([t.heads for t in roots], roots)
+        found = sc.gradients_with_graph([(n, Scalar(w)) for n, w in seeds])
         zero = Scalar(0.0)
         first = [[found.get(h, zero) for h in t.heads] for t in targets]
         ys, xs = ([self.engine[n] for n in names] for names in (s.ins[:count], s.ins[count:]))
         ws = [tensor(t.shape, weights(t.shape, i)) for i, t in enumerate(roots)]
 
         def text(line: str, names: Sequence[str], tensors: Sequence[Tensor], salt: int) -> str:
-            w = ", ".join(literal(t.shape, weights(t.shape, i + salt)) for i, t in enumerate(tensors))
+            w = ", ".join(
+                literal(t.shape, weights(t.shape, i + salt)) for i, t in enumerate(tensors)
+            )
             return f"{line}([{', '.join(names)}], [{', '.join(s.ins[count:])}], [{w}], "
 
         got = self.attempt(
@@ -556,13 +599,16 @@ class Machine:
             lambda: rg.autograd.grad(ys, xs, ws, create_graph=True, materialize_grads=True),
             may=oracle.backward_refusals(records),
         )
+        self.settle(records, found, roots, targets, got is REFUSED, True, False)
         if got is REFUSED:
             return
         self.features["first derivatives"] += 1
         scale = max((abs(n.v) for n in found.values()), default=0.0)
         need(scale < 1e6)
         for k, (t, g, nodes) in enumerate(zip(targets, got, first, strict=True)):
-            self.same_numbers("gradient", f"g[{k}]", t.shape, elements(g), [n.v for n in nodes], scale)
+            self.same_numbers(
+                "gradient", f"g[{k}]", t.shape, elements(g), [n.v for n in nodes], scale
+            )
         if all(t.is_leaf for t in targets) and not self.inner_hooks:
             self._check_second(s, targets, records, first, got, xs, text)
 
@@ -585,22 +631,28 @@ class Machine:
         if not which:
             return
         salt = 2
-        seeds = [
-            pair
-            for i, k in enumerate(which)
-            for pair in zip(first[k], weights(targets[k].shape, i + salt), strict=True)
-        ]
+        seeds = weighed([first[k] for k in which], [targets[k] for k in which], salt)
         found = sc.gradients(seeds)
-        may = oracle.backward_refusals(oracle.on_paths([oracle.derivative(records)], None))
+        records = oracle.on_paths([oracle.derivative(records)], None)
+        may = oracle.backward_refusals(records)
         gs = [got[k] for k in which]
-        us = [tensor(targets[k].shape, weights(targets[k].shape, i + salt)) for i, k in enumerate(which)]
+        us = [
+            tensor(targets[k].shape, weights(targets[k].shape, i + salt))
+            for i, k in enumerate(which)
+        ]
         second = self.attempt(
             s,
-            lambda: text("h = rg.autograd.grad", [f"g[{k}]" for k in which], [targets[k] for k in which], salt)
+            lambda: text(
+                "h = rg.autograd.grad",
+                [f"g[{k}]" for k in which],
+                [targets[k] for k in which],
+                salt,
+            )
             + "retain_graph=True, materialize_grads=True)",
             lambda: rg.autograd.grad(gs, xs, us, retain_graph=True, materialize_grads=True),
             may=may,
         )
+        self.settle(records, found, (), targets, second is REFUSED, True, False)
         if second is REFUSED:
             return
         self.features["second derivatives"] += 1
@@ -622,7 +674,7 @@ class Machine:
         try:
             with forward_ad.dual_level():
                 for i, r in enumerate(self.ran):
-                    if i not in self.refused and r.op not in ("check", "retain_grad"):
+                    if i not in self.refused and r.op in ("leaf", "delete", *OPS):
                         if r.op == "leaf":
                             lines.append(self.dual_leaf(r, env, directions))
                         else:
@@ -683,6 +735,12 @@ class Machine:
                 code = [lines[0], *(f"    {line}" for line in check)]
                 raise Difference("tangent", text, code, True)
 
+    def close(self) -> None:
+        """Leaves the blocks that statements have entered, and lets go of everything."""
+        self.blocks.close()
+        self.tensors.clear()
+        self.engine.clear()
+
     # The end. -----------------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -693,8 +751,9 @@ class Machine:
     def roots_and_targets(self) -> tuple[list[str], list[str]]:
         """The tensors whose derivatives can be taken, and those to take them by."""
         self.world.recording = True
-        roots, targets = [], []
+        roots: list[str] = []
+        targets: list[str] = []
         for name, t in self.tensors.items():
-            if t.requires_grad and not self.world.read_refusals([t]):
+            if t.requires_grad and not t.ambiguous:
                 (targets if t.is_leaf else roots).append(name)
         return roots, targets

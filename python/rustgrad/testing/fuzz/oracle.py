@@ -41,19 +41,20 @@ class Record:
 
     __slots__ = ("derived", "edges", "freed", "keeps", "last", "once", "saved")
 
-    def __init__(
-        self, edges: Iterable[Record | None] = (), saved: Iterable[Storage] = ()
-    ) -> None:
+    def __init__(self, edges: Iterable[Record | None] = (), saved: Iterable[Storage] = ()) -> None:
         self.edges = [e for e in edges if e is not None]
         self.saved = [(s, s.version) for s in saved]
-        # It saved numbers or indices; all that it saved is gone.
+        # It saved something; all of that is gone.
         self.keeps = self.freed = False
         # Its gradients cannot be differentiated; it is such a gradient; it is a gradient.
         self.once = self.last = self.derived = False
 
-    def free(self) -> None:
-        """What a backward pass does that does not retain the graph."""
-        self.freed = self.freed or self.keeps or bool(self.saved)
+    def free(self, failed: bool) -> None:
+        """What a backward pass does that does not retain the graph.
+
+        One that failed may have freed something: then it may be refused from the start.
+        """
+        self.freed = self.freed or self.keeps or failed
 
 
 class Owner:
@@ -63,7 +64,18 @@ class Owner:
     before any write that was not recorded.
     """
 
-    __slots__ = ("asleep", "at", "grad", "heads", "leaf", "nodes", "record", "retains", "storage")
+    __slots__ = (
+        "asleep",
+        "at",
+        "blurred",
+        "grad",
+        "heads",
+        "leaf",
+        "nodes",
+        "record",
+        "retains",
+        "storage",
+    )
 
     def __init__(self, storage: Storage, at: list[int], nodes: list[Scalar]) -> None:
         self.storage, self.at, self.nodes, self.heads = storage, at, nodes, nodes
@@ -71,7 +83,8 @@ class Owner:
         # The record of a leaf while it does not require grad.
         self.asleep: Record | None = None
         self.leaf = True
-        self.retains = False
+        # Whether its gradient is kept, and whether what is kept is not known.
+        self.retains = self.blurred = False
         self.grad: list[float] | None = None
         storage.owners.append(self)
 
@@ -131,6 +144,11 @@ class Tensor:
         """Whether no recorded operation made this."""
         return not self.requires_grad or (not self.is_view and self.owner.leaf)
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether this is a view from ``no_grad`` whose base has got a history by a write."""
+        return self.barred == NO_GRAD_VIEW and self.stale and self.requires_grad
+
     def refresh(self) -> None:
         """Takes the scalars of the owner, if it was written."""
         if self.stale:
@@ -162,17 +180,18 @@ def new(shape: Shape, nodes: list[Scalar]) -> Tensor:
 
 
 class World:
-    """The rules; ``recording`` is the grad mode."""
+    """The rules.
+
+    ``recording`` is the grad mode. While ``packing``, copies are saved; while ``mutable``, what was
+    saved is copied before it is overwritten.
+    """
 
     def __init__(self) -> None:
-        self.recording = True
+        self.recording, self.packing, self.mutable = True, False, False
 
     def read_refusals(self, tensors: Iterable[Tensor]) -> set[str]:
         """Why the tensors cannot be read while recording."""
-        for t in tensors:
-            if self.recording and t.barred == NO_GRAD_VIEW and t.stale and t.requires_grad:
-                return {NO_GRAD_VIEW}
-        return set()
+        return {NO_GRAD_VIEW} if self.recording and any(t.ambiguous for t in tensors) else set()
 
     def read(self, t: Tensor) -> list[Scalar]:
         """The elements, as an operation sees them."""
@@ -204,8 +223,7 @@ class World:
         if not self.records(ins):
             return [new(shape, nodes) for shape, nodes in results]
         outs = [new(shape, [same(n) for n in nodes]) for shape, nodes in results]
-        record = self._record(ins, reads, [t.owner.storage for t in outs])
-        record.keeps = keeps
+        record = self._record(ins, reads, [t.owner.storage for t in outs], keeps)
         for i, t in enumerate(outs):
             if i in constants:
                 t.owner.nodes = t.owner.heads = [Scalar(v) for v in t.values]
@@ -214,24 +232,28 @@ class World:
         return outs
 
     def _record(
-        self, ins: Sequence[Tensor], reads: Sequence[str], outs: Sequence[Storage]
+        self, ins: Sequence[Tensor], reads: Sequence[str], outs: Sequence[Storage], keeps: bool
     ) -> Record:
         needed = {c for t, read in zip(ins, reads, strict=True) if t.requires_grad for c in read}
         saved = [ins[int(c)].owner.storage for c in needed if c != "o"]
-        return Record([t.history for t in ins], saved + (list(outs) if "o" in needed else []))
+        record = Record([t.history for t in ins], saved + (list(outs) if "o" in needed else []))
+        record.keeps = keeps or bool(needed)
+        if self.packing or self.mutable:
+            record.saved = []
+        return record
 
-    def view(self, t: Tensor, picks: Picks, barred: str | None = None) -> Tensor:
-        """A view of ``t``; ``barred`` says why it must not be written."""
-        shape, at = picks
-        v = Tensor(t.owner, shape, [t.at[i] for i in at], True)
-        v.barred = t.barred or (barred if self.recording else NO_GRAD_VIEW)
+    def views(self, t: Tensor, found: Sequence[Picks], barred: str | None = None) -> list[Tensor]:
+        """The views that one operation makes of ``t``; ``barred`` says why not to write them."""
         nodes = self.read(t)
-        if self.records([t]):
-            v.record = Record([t.history])
-            v.nodes = [same(nodes[i]) for i in at]
-        else:
-            v.nodes = [Scalar(nodes[i].v) for i in at]
-        return v
+        record = Record([t.history]) if self.records([t]) else None
+        made = []
+        for shape, at in found:
+            v = Tensor(t.owner, shape, [t.at[i] for i in at], True)
+            v.barred = t.barred or (barred if self.recording else NO_GRAD_VIEW)
+            v.record = record
+            v.nodes = [same(nodes[i]) if record else Scalar(nodes[i].v) for i in at]
+            made.append(v)
+        return made
 
     def detach(self, t: Tensor) -> Tensor:
         """Another owner of the same memory."""
@@ -270,9 +292,7 @@ class World:
         ins = [t, *sources]
         recorded = self.records(ins)
         if recorded:
-            record = self._record(ins, reads, ())
-            # Copies of the written storage cannot be overwritten, but freed.
-            record.keeps = keeps or bool(record.saved)
+            record = self._record(ins, reads, (), keeps)
             record.saved = [(s, v) for s, v in record.saved if s is not storage]
             before = owner.record
         storage.version += 1
@@ -285,7 +305,7 @@ class World:
                 ]
         if not recorded:
             return
-        if any("o" in read for read in reads):
+        if any("o" in read for read in reads) and not (self.packing or self.mutable):
             record.saved.append((storage, storage.version))
         written = [same(n) for n in nodes]
         if t.is_view:
@@ -293,6 +313,8 @@ class World:
             old = owner.nodes if before is not None else [Scalar(n.v) for n in owner.nodes]
             content = dict(enumerate(old)) | dict(zip(t.at, written, strict=True))
             written = [same(content[i]) for i in range(len(old))]
+        if owner.leaf:
+            owner.grad = None
         owner.nodes = owner.heads = written
         owner.record, owner.asleep, owner.leaf = record, None, False
 

@@ -175,9 +175,7 @@ def diagonal(shape: Shape, offset: int) -> Picks:
     need(len(shape) >= 2)
     rows, columns = max(-offset, 0), max(offset, 0)
     n = max(min(shape[0] - rows, shape[1] - columns), 0)
-    return picked(
-        shape, (*shape[2:], n), lambda i: (i[-1] + rows, i[-1] + columns, *i[:-1])
-    )
+    return picked(shape, (*shape[2:], n), lambda i: (i[-1] + rows, i[-1] + columns, *i[:-1]))
 
 
 @picks
@@ -236,18 +234,14 @@ def repeat(shape: Shape, times: tuple[int, ...]) -> Picks:
     """The whole array, several times along each dimension."""
     need(len(times) == len(shape))
     new = tuple(n * k for n, k in zip(shape, times, strict=True))
-    return picked(
-        shape, new, lambda i: tuple(j % n for j, n in zip(i, shape, strict=True))
-    )
+    return picked(shape, new, lambda i: tuple(j % n for j, n in zip(i, shape, strict=True)))
 
 
 def rows(shape: Shape, d: int) -> list[list[int]]:
     """The elements along a dimension, for each index of the others."""
     d = _dim(shape, d)
     rest = shape[:d] + shape[d + 1 :]
-    return [
-        [flat(shape, (*i[:d], k, *i[d:])) for k in range(shape[d])] for i in indices(rest)
-    ]
+    return [[flat(shape, (*i[:d], k, *i[d:])) for k in range(shape[d])] for i in indices(rest)]
 
 
 rows = lru_cache(maxsize=4096)(rows)

@@ -49,7 +49,11 @@ def examine(program: Program, script: bool = False) -> tuple[Difference | None, 
         found = None
     except Difference as difference:
         found = difference.with_traceback(None)
+    except Unfit:
+        machine.close()
+        raise
     lines = machine.lines or []
+    machine.close()
     del machine
     return found or leak(before), lines
 
@@ -161,7 +165,11 @@ def simplifications(s: Statement) -> Iterator[Statement]:
         yield from switched(s, (False, True, False))
     elif s.op in OPS:
         kind = OPS[s.op].kind
-        names = {"fresh": ["clone", "scale", "mul"], "write": ["zero_", "scale_", "mul_"], "view": ["all"]}
+        names = {
+            "fresh": ["clone", "scale", "mul"],
+            "write": ["zero_", "scale_", "mul_"],
+            "view": ["all"],
+        }
         for other in names.get(kind, []):
             if other == s.op:
                 break
@@ -202,16 +210,17 @@ def script(program: Program) -> str:
         return ""
     check = difference.check
     if difference.kind == "leak":
-        body = "\n".join(f"    {line}" for line in lines)
-        text = f"def program():\n{body}\n\n\nbefore = rg._C.live_nodes(), rg._C.live_bytes()\nprogram()\n"
-        text += "import gc; gc.collect()\nassert (rg._C.live_nodes(), rg._C.live_bytes()) == before\n"
-    else:
-        text = "\n".join(check if difference.alone else [*lines, *check]) + "\n"
+        live = "(rg._C.live_nodes(), rg._C.live_bytes())"
+        lines = [f"    {line}" for line in lines]
+        lines = ["def program():", *lines, "", "", f"before = {live}", "program()"]
+        check = ["gc.collect()", f"assert {live} == before"]
+    text = "\n".join(check if difference.alone else [*lines, *check]) + "\n"
     head = "import rustgrad as rg\n"
     if "forward_ad" in text:
         head += "from rustgrad.autograd import forward_ad\n"
-    if "contextlib" in text:
-        head = "import contextlib\n" + head
+    for module in ("gc", "contextlib"):
+        if f"{module}." in text:
+            head = f"import {module}\n{head}"
     for name, thing in vars(functions).items():
         if getattr(thing, "__module__", "") == functions.__name__ and f"{name}" in text:
             imports = "import threading\n" if name == "in_thread" else ""
