@@ -23,7 +23,6 @@ MULTIPLE = "returns multiple views"
 OVERWRITTEN = "modified by an inplace operation"
 FREED = "through the graph a second time"
 ONCE = "once_differentiable"
-NO_HISTORY = "does not require grad"
 
 
 class Storage:
