@@ -68,7 +68,18 @@ inf = 1e999
 nan = inf - inf
 newaxis = None
 
-from . import _tensor, accelerator, autograd, cuda, func, linalg, memory, nn, optim  # noqa: E402
+from . import (  # noqa: E402
+    _tensor,
+    accelerator,
+    autograd,
+    cuda,
+    func,
+    linalg,
+    memory,
+    nn,
+    optim,
+    testing,
+)
 from ._functions import *  # noqa: E402, F403
 from ._numerics import finfo, iinfo  # noqa: E402
 from .autograd import (  # noqa: E402

@@ -12,13 +12,15 @@
 //! call raises at once, rather than add to some leaves a second time. Nodes that did not run keep
 //! what they saved, for other calls. Gradients that leaves had received stay.
 
+use super::anomaly::{self, Checks};
 use super::task::Task;
 use crate::base::{Attrs, Error, Result};
 use crate::ops::{self, dispatch};
 use crate::tape::hooks::Grad;
 use crate::tape::node::CustomFunction;
 use crate::tape::{
-    self, Body, Edge, GradMode, Hooks, Meta, Node, NodeRef, Rule, Saved, Site, VjpCx, When,
+    self, Body, Cut, CutBy, Edge, GradMode, Hooks, Meta, Node, NodeRef, Rule, Saved, Site, VjpCx,
+    When, mode,
 };
 use crate::tensor::{Leaf, Operand, Tensor};
 use crate::{bail, ensure};
@@ -168,7 +170,8 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
         let Some(edge) = output.edge()? else {
             bail!(
                 runtime,
-                "element {i} of tensors does not require grad and does not have a grad_fn"
+                "element {i} of tensors does not require grad and does not have a grad_fn{}",
+                why_not(output.tensor())
             )
         };
         let meta = output.meta();
@@ -200,12 +203,21 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
     Ok(roots)
 }
 
+/// Why a tensor has no history, where that is known.
+fn why_not(t: Option<&Tensor>) -> String {
+    match t.and_then(|t| t.cut().describe()) {
+        Some(cut) => format!(": {cut}"),
+        None => String::new(),
+    }
+}
+
 fn targets<E: Endpoint>(inputs: &[E]) -> Result<Vec<Edge>> {
     let edge = |t: &E| {
         t.edge()?.ok_or_else(|| {
             Error::runtime(format!(
-                "One of the differentiated Tensors does not require grad (shape {})",
-                t.meta().shape
+                "One of the differentiated Tensors does not require grad (shape {}){}",
+                t.meta().shape,
+                why_not(t.tensor())
             ))
         })
     };
@@ -227,6 +239,9 @@ struct Walk {
     accumulates: bool,
     /// Whether a node's saved values are gone: see NOTE [Failed backward].
     has_freed: bool,
+    checks: Option<Checks>,
+    /// Whether a gradient of zero gives zero where an infinite slope would make it NaN.
+    masks: bool,
     /// The gradients of the running node's inputs, if hooks will see them before they go on.
     collected: Option<Vec<Grad>>,
     pending: FxHashMap<u32, Pending>,
@@ -273,6 +288,8 @@ impl Walk {
             how,
             accumulates: false,
             has_freed: false,
+            checks: anomaly::checks().filter(|c| c.backward),
+            masks: mode::masking(),
             collected: None,
             pending: FxHashMap::default(),
             order: BinaryHeap::new(),
@@ -297,7 +314,7 @@ impl Walk {
     }
 
     fn run(mut self, roots: Vec<(Edge, Tensor)>) -> Result<Vec<Grad>> {
-        let _mode = GradMode::set(self.how.create_graph);
+        let _mode = GradMode::backward(self.how.create_graph);
         let on_path = self.wanted.as_ref().map(|(on_path, _)| on_path.clone());
         let task = Task::begin(&roots, on_path, &self.targets);
         for (edge, grad) in roots {
@@ -308,12 +325,23 @@ impl Walk {
                 .pending
                 .remove(&index)
                 .expect("an ordered node is pending");
+            task.runs(&pending.node);
             if let Err(e) = self.visit(&mut pending) {
                 if self.has_freed {
                     task.roots().for_each(|node| self.mark_freed(node));
                 }
                 return Err(e);
             }
+        }
+        if !self.how.retain_graph {
+            task.roots().for_each(|node| node.with(|n| n.walked = true));
+        }
+        if !self.how.create_graph {
+            let cut = Cut::here(CutBy::Backward, u32::MAX);
+            self.found
+                .iter()
+                .flatten()
+                .for_each(|grad| grad.set_cut(cut));
         }
         Ok(self.found)
     }
@@ -399,6 +427,9 @@ impl Walk {
                 for (i, g) in function.backward(node, grads)?.into_iter().enumerate() {
                     if let Some(g) = g {
                         let g = self.untainted(g, node, step)?;
+                        if let Some(checks) = self.checks {
+                            checks.check_gradient(node, i, &g, grads, &[])?;
+                        }
                         self.pass_on(step, i, Some(g))?;
                     }
                 }
@@ -406,12 +437,11 @@ impl Walk {
             }
             Work::Op { rule, .. } => {
                 // Rules are linear: zero gives zero.
-                let result = if grads.iter().all(Option::is_none) {
+                if grads.iter().all(Option::is_none) {
                     (0..step.edges.len()).try_for_each(|i| self.pass_on(step, i, None))
                 } else {
-                    self.apply_rules(node, step, grads)
-                };
-                result.map_err(|e| e.in_op(&format!("backward of {}", rule.name())))
+                    self.apply_rules(*rule, node, step, grads)
+                }
             }
         }
     }
@@ -566,12 +596,15 @@ impl Walk {
     }
 
     /// Runs the rule of every input that needs a gradient.
-    fn apply_rules(&mut self, node: &NodeRef, step: &Step, grads: &[Grad]) -> Result<()> {
+    fn apply_rules(
+        &mut self,
+        rule: &'static dyn Rule,
+        node: &NodeRef,
+        step: &Step,
+        grads: &[Grad],
+    ) -> Result<()> {
         let Work::Op {
-            rule,
-            attrs,
-            mask,
-            saved,
+            attrs, mask, saved, ..
         } = &step.work
         else {
             unreachable!("called for ops");
@@ -598,7 +631,16 @@ impl Walk {
         for i in 0..step.edges.len() {
             if step.edges[i].is_some() {
                 cx.arg = i;
-                self.pass_on(step, i, rule.vjp(&cx, i)?)?;
+                let mut grad = rule
+                    .vjp(&cx, i)
+                    .map_err(|e| e.in_op(&format!("backward of {}", rule.name())))?;
+                if self.masks && rule.is_elementwise() {
+                    grad = masked(grad, &grads[0])?;
+                }
+                if let (Some(checks), Some(grad)) = (self.checks, &grad) {
+                    checks.check_gradient(node, i, grad, grads, saved)?;
+                }
+                self.pass_on(step, i, grad)?;
             }
         }
         Ok(())
@@ -712,6 +754,16 @@ fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
     ops::add(&old, &grad)
 }
 
+/// The gradient of an elementwise op's input, with zeros where that of its output is zero.
+fn masked(grad: Grad, output: &Grad) -> Result<Grad> {
+    match (grad, output) {
+        (Some(grad), Some(output)) if grad.shape() == output.shape() => {
+            Ok(Some(ops::where_(ops::eq(output, 0i64)?, 0i64, grad)?))
+        }
+        (grad, _) => Ok(grad),
+    }
+}
+
 fn one() -> Attrs {
     [crate::base::Attr::Int(1)].into_iter().collect()
 }
@@ -747,8 +799,17 @@ fn accumulate(leaf: &Arc<Leaf>, grad: Tensor) -> Result<()> {
     }
     let recording = crate::tape::mode::grad_enabled();
     let new = match leaf.grad() {
-        None if grad.is_unique() && grad.is_contiguous() => grad,
-        None => ops::clone(&grad)?,
+        None => {
+            let grad = if grad.is_unique() && grad.is_contiguous() {
+                grad
+            } else {
+                ops::clone(&grad)?
+            };
+            if !recording {
+                grad.set_cut(Cut::here(CutBy::Backward, u32::MAX));
+            }
+            grad
+        }
         Some(old) if recording || old.tangents().is_some() => ops::add(&old, &grad)?,
         Some(old) => {
             return dispatch::run_in_place(

@@ -1,9 +1,9 @@
 //! The backward passes that are under way on this thread, as hooks see them.
 
-use crate::tape::{Edge, NodeRef};
+use crate::tape::{Edge, NodeId, NodeRef};
 use crate::tensor::Tensor;
 use rustc_hash::FxHashSet;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Task {
     id: u64,
     roots: Vec<NodeRef>,
+    /// The node that runs.
+    running: Cell<Option<NodeId>>,
     /// With targets: the nodes on the way to one, and the targets.
     goal: Option<(Rc<FxHashSet<u32>>, Vec<u32>)>,
     /// Without targets: the nodes that the roots lead to, once somebody has asked.
@@ -31,6 +33,11 @@ impl Running {
     pub(super) fn roots(&self) -> impl Iterator<Item = &NodeRef> {
         self.0.roots.iter()
     }
+
+    /// Notes the node that runs.
+    pub(super) fn runs(&self, node: &NodeRef) {
+        self.0.running.set(Some(node.id()));
+    }
 }
 
 impl Task {
@@ -43,6 +50,7 @@ impl Task {
         let task = Rc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             roots: roots.iter().map(|(edge, _)| edge.node.clone()).collect(),
+            running: Cell::new(None),
             goal: on_path.map(|p| (p, targets.iter().map(|t| t.node.index()).collect())),
             reached: OnceCell::new(),
         });
@@ -58,6 +66,11 @@ impl Task {
     /// A number that no other pass of the process has.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The node whose hooks and rules run.
+    pub fn running(&self) -> Option<NodeRef> {
+        self.running.get()?.upgrade()
     }
 
     /// Whether the gradient of one of a node's outputs is computed in this pass, before or after

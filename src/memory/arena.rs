@@ -192,6 +192,16 @@ impl<T: Recycle> Arena<T> {
         }
     }
 
+    /// The places of the slots that hold a value now: `(index, stamp)`.
+    pub fn occupied(&'static self) -> Vec<(u32, u32)> {
+        let used = self.next.load(Ordering::Relaxed);
+        let slots = (0..used).map(|index| (index, self.slot(index)));
+        slots
+            .filter(|(_, slot)| slot.count() > 0)
+            .map(|(index, slot)| (index, slot.stamp.load(Ordering::Acquire)))
+            .collect()
+    }
+
     /// How many slots hold a value.
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)

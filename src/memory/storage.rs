@@ -17,9 +17,10 @@ use std::alloc::Layout;
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// A counted handle of a buffer.
 #[derive(Clone)]
@@ -31,6 +32,19 @@ struct Inner {
     version: AtomicU32,
     /// The op (high half) and call site (low half) of the last write.
     writer: AtomicU64,
+    /// Whether another library has the address of the bytes.
+    handed_out: AtomicBool,
+}
+
+/// A handle that does not keep the buffer.
+#[derive(Clone)]
+pub struct WeakStorage(Weak<Inner>);
+
+impl WeakStorage {
+    /// Whether the buffer still exists.
+    pub fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// Where the bytes are.
@@ -67,6 +81,7 @@ impl Storage {
             bytes,
             version: AtomicU32::new(0),
             writer: AtomicU64::new(0),
+            handed_out: AtomicBool::new(false),
         }))
     }
 
@@ -141,10 +156,14 @@ impl Storage {
 
     /// Counts a write by op number `op` at call site `site`.
     pub fn bump(&self, op: u32, site: u32) {
-        self.0
-            .writer
-            .store(u64::from(op) << 32 | u64::from(site), Ordering::Relaxed);
+        self.set_writer(op, site);
         self.0.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Puts another op in place of the last writer.
+    pub fn set_writer(&self, op: u32, site: u32) {
+        let writer = u64::from(op) << 32 | u64::from(site);
+        self.0.writer.store(writer, Ordering::Relaxed);
     }
 
     /// The op number and call site of the last write.
@@ -153,10 +172,62 @@ impl Storage {
         ((w >> 32) as u32, w as u32)
     }
 
+    /// A handle that does not keep the buffer; while there is one, no other storage has its number.
+    pub fn downgrade(&self) -> WeakStorage {
+        WeakStorage(Arc::downgrade(&self.0))
+    }
+
+    /// How many handles there are.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// A number that no other storage has while this one is alive.
     #[inline]
     pub fn id(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Whether another library has the address of the bytes, and may write to them.
+    #[inline]
+    pub fn is_handed_out(&self) -> bool {
+        self.0.handed_out.load(Ordering::Relaxed)
+    }
+
+    /// Notes that another library gets the address of the bytes.
+    pub fn hand_out(&self) {
+        self.0.handed_out.store(true, Ordering::Relaxed);
+    }
+
+    /// A hash of some of the bytes.
+    ///
+    /// # Panics
+    /// When the range exceeds the storage.
+    pub fn hash(&self, range: Range<usize>) -> u64 {
+        if self.device() == Device::Meta {
+            return 0;
+        }
+        assert!(range.start <= range.end && range.end <= self.bytes());
+        // SAFETY: the range lies within the buffer, which lives as long as `self`; bytes have no
+        // invalid patterns, and races give arbitrary values: see NOTE [Races].
+        let bytes = unsafe {
+            std::slice::from_raw_parts(self.as_ptr().add(range.start), range.end - range.start)
+        };
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(FACTOR).rotate_left(29);
+        // Lanes that do not wait for each other.
+        let mut lanes = [1u64, 2, 3, 4, 5, 6, 7, 8];
+        let (blocks, rest) = bytes.as_chunks::<64>();
+        for block in blocks {
+            for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<8>().0) {
+                *lane = mix(*lane, u64::from_le_bytes(*word));
+            }
+        }
+        let mut hash = lanes.into_iter().fold(bytes.len() as u64, mix);
+        for &byte in rest {
+            hash = mix(hash, u64::from(byte));
+        }
+        hash
     }
 
     /// Whether two handles name one buffer.

@@ -13,12 +13,12 @@
 //! the gradient itself is right, its derivative would not be.
 
 use super::def::{Call, Choice, Cost, Kernel, KernelCx, OpDef};
-use super::{copy, meta, table};
+use super::{copy, growth, meta, observe, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::tape::node::{OUTPUTS, input_metas};
 use crate::tape::{
-    Body, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode, saved,
+    Body, Cut, CutBy, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode, saved,
 };
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
@@ -110,6 +110,9 @@ pub fn run_overload(
     };
     let result = match op.kernel {
         Kernel::Composite(f) => f(&call),
+        _ if mode::observed() => {
+            observe::around(&call, || execute(&call)).and_then(|outs| finish(&call, outs))
+        }
         _ => execute(&call).and_then(|outs| finish(&call, outs)),
     };
     result.map_err(|e| e.in_op(op.name))
@@ -123,11 +126,43 @@ fn finish(call: &Call, mut outs: Outputs) -> Result<Outputs> {
     let needs = needs_grad(call);
     if needs != 0 && !outs.is_empty() {
         record(call, needs, &mut outs)?;
+    } else {
+        note_cut(call, &outs);
     }
     if mode::open_levels() > 0 {
         push_forward(call, &outs)?;
     }
     Ok(outs)
+}
+
+/// Notes why results have no history: see NOTE [Cuts].
+#[inline]
+fn note_cut(call: &Call, outs: &[Tensor]) {
+    if mode::in_unrecorded_backward() {
+        return;
+    }
+    for t in call.tensors() {
+        let cut = t.cut();
+        if !cut.is_none() && !t.requires_grad() {
+            outs.iter().for_each(|out| out.set_cut(cut));
+            return;
+        }
+        if t.requires_grad() {
+            cut_here(call, outs.iter());
+            return;
+        }
+    }
+}
+
+#[cold]
+fn cut_here<'a>(call: &Call, outs: impl Iterator<Item = &'a Tensor>) {
+    let by = if mode::grad_enabled() {
+        CutBy::NotDifferentiable
+    } else {
+        CutBy::NoGrad
+    };
+    let cut = Cut::here(by, call.op.number());
+    outs.for_each(|out| out.set_cut(cut));
 }
 
 fn push_forward(call: &Call, outs: &[Tensor]) -> Result<()> {
@@ -327,6 +362,9 @@ fn needs_grad(call: &Call) -> u64 {
 /// Records a node for a call and gives the outputs their history.
 fn record(call: &Call, needs: u64, outs: &mut [Tensor]) -> Result<()> {
     let mut node = Some(make_node(call, needs, call.inputs, outs)?);
+    if outs.iter().any(|out| !out.dtype().is_float()) {
+        cut_here(call, outs.iter().filter(|out| !out.dtype().is_float()));
+    }
     let is_float = |(_, out): &(usize, &mut Tensor)| out.dtype().is_float();
     let mut outs = outs.iter_mut().enumerate().filter(is_float).peekable();
     while let Some((i, out)) = outs.next() {
@@ -397,6 +435,9 @@ fn make_node(call: &Call, needs: u64, inputs: &[Operand], outs: &[Tensor]) -> Re
         });
     }
     let site = Site::current();
+    if std::ptr::eq(op, &table::ADD) && outs[0].numel() == 1 {
+        growth::check(op, &edges, site);
+    }
     Ok(NodeRef::new(|n| {
         n.body = Body::Op(op);
         n.edges = edges;
@@ -472,7 +513,10 @@ fn in_place(call: &Call) -> Result<()> {
     }
     let result = run_overload(op, overload, &sources, attrs)?.swap_remove(0);
     check_result(x, result.shape(), result.dtype())?;
-    copy_(x, &result)
+    copy_(x, &result)?;
+    // Messages name the op that was called.
+    x.storage().set_writer(op.number(), Site::current().0);
+    Ok(())
 }
 
 /// `x.copy_(src)`, recorded.
@@ -544,23 +588,30 @@ fn write(call: &Call, recorded: bool) -> Result<()> {
         SmallVec::new()
     };
     saved::before_write(x.storage())?;
-    match (&choice, call.op.kernel) {
+    let run = || match (&choice, call.op.kernel) {
         (Some(choice), _) if copying => {
             let src = Call {
                 inputs: &call.inputs[1..],
                 ..*call
             };
-            map_into(&src, choice, x)?;
+            map_into(&src, choice, x)
         }
-        (Some(choice), _) => map_into(call, choice, x)?,
+        (Some(choice), _) => map_into(call, choice, x),
         (None, Kernel::Update(f)) if x.device() != Device::Meta => f(&KernelCx {
             call,
             outs: std::slice::from_ref(x),
             backend: backend::of(x.device())?,
-        })?,
-        _ => {}
+        }),
+        _ => Ok(()),
+    };
+    let bump = || x.storage().bump(call.op.number(), Site::current().0);
+    if mode::observed() {
+        // An observer may object when the elements are written already.
+        observe::around_write(call, x, run).inspect_err(|_| bump())?;
+    } else {
+        run()?;
     }
-    x.storage().bump(call.op.number(), Site::current().0);
+    bump();
     if mode::taint() != Taint::Off {
         taint(
             call,

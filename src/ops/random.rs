@@ -106,6 +106,11 @@ pub fn default_generator() -> &'static Arc<Generator> {
     &DEFAULT
 }
 
+/// Whether an op draws random numbers.
+pub fn is_random(op: &'static OpDef) -> bool {
+    OPS.iter().any(|random| std::ptr::eq(*random, op))
+}
+
 fn generator<'a>(call: &'a Call, i: usize) -> &'a Generator {
     if call.attrs.is_none(i) {
         default_generator()

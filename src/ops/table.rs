@@ -1,6 +1,6 @@
 //! Every op of the crate, in one list.
 
-use super::def::{Kernel, OpDef};
+use super::def::{Jvp, Kernel, OpDef};
 use super::dispatch;
 use crate::base::{Attrs, Result};
 use crate::tape::{Outputs, Rule, VjpCx};
@@ -8,6 +8,7 @@ use crate::tensor::{Operand, Tensor};
 use rustc_hash::FxHashMap;
 use std::sync::{LazyLock, OnceLock};
 
+pub use super::arithmetic::ADD;
 pub use super::copy::COPY;
 pub use super::region::VIEW_SCATTER;
 
@@ -101,6 +102,10 @@ impl Rule for OpDef {
             })
             .collect();
         camel + "Backward0"
+    }
+
+    fn is_elementwise(&self) -> bool {
+        matches!(self.jvp, Jvp::Elementwise) || self.is_map()
     }
 
     fn parameters(&self) -> (Vec<&'static str>, Vec<&'static str>) {

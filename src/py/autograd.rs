@@ -215,6 +215,12 @@ fn make_dual<'py>(
     convert::wrap(primal.py(), dual)
 }
 
+/// Hides the levels that are open now, or shows them again; returns whether they were hidden.
+#[pyfunction]
+fn hide_dual_levels(hide: bool) -> bool {
+    mode::hide_levels(hide)
+}
+
 /// The primal (without this level's tangent) and the tangent, or `None` for no tangent.
 #[pyfunction]
 fn unpack_dual<'py>(
@@ -237,6 +243,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(enter_dual_level, m)?)?;
     m.add_function(wrap_pyfunction!(exit_dual_level, m)?)?;
     m.add_function(wrap_pyfunction!(is_dual_level_open, m)?)?;
+    m.add_function(wrap_pyfunction!(hide_dual_levels, m)?)?;
     m.add_function(wrap_pyfunction!(make_dual, m)?)?;
     m.add_function(wrap_pyfunction!(unpack_dual, m)?)
 }

@@ -9,7 +9,7 @@ use crate::engine::forward;
 use crate::ops::dispatch;
 use crate::tape::node::CustomFunction;
 use crate::tape::{Body, Edge, GradMode, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode};
-use crate::tensor::{Operand, Tangents, Tensor};
+use crate::tensor::{Operand, Tensor};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
@@ -258,12 +258,6 @@ fn apply<'py>(
         _ => Ok(None),
     };
     let edges = inputs.iter().map(edge).collect::<Result<_>>()?;
-    let before = if dual {
-        tangents_of(&inputs)
-    } else {
-        Vec::new()
-    };
-
     let returned = call_forward(class, ctx, args, kwargs)?;
     let many = returned.cast::<PyTuple>().ok().cloned();
     let objects: Vec<Bound<'py, PyAny>> = match &many {
@@ -273,12 +267,6 @@ fn apply<'py>(
     let dirty = tensors_of(&ctx.getattr(intern!(py, "dirty_tensors"))?)?;
     let constant = tensors_of(&ctx.getattr(intern!(py, "non_differentiable"))?)?;
     check_dirty(&inputs, &dirty, &versions, &objects)?;
-    if !dirty.is_empty() {
-        // The backward says what becomes of them, not the ops that forward was made of.
-        for (root, tangents) in before {
-            root.set_tangents(tangents);
-        }
-    }
     // The context must not keep outputs: their history keeps the context.
     for marks in [
         intern!(py, "dirty_tensors"),
@@ -315,13 +303,6 @@ fn apply<'py>(
         Some(_) => Ok(PyTuple::new(py, results)?.into_any()),
         None => Ok(results.swap_remove(0)),
     }
-}
-
-/// The tensors that own the elements of the inputs, and their tangents.
-fn tangents_of(inputs: &[Option<Tensor>]) -> Vec<(Tensor, Tangents)> {
-    let root = |t: &Tensor| t.view_info().map_or_else(|| t.clone(), |v| v.base.clone());
-    let pair = |t: Tensor| (t.clone(), t.tangents());
-    inputs.iter().flatten().map(root).map(pair).collect()
 }
 
 /// Runs `forward`, and `setup_context` where there is one, unrecorded.

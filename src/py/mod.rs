@@ -17,9 +17,11 @@ mod operators;
 mod ops;
 mod optim;
 mod random;
+mod recompute;
 mod signature;
 mod size;
 mod tensor;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -40,6 +42,8 @@ fn extension(m: &Bound<'_, PyModule>) -> PyResult<()> {
     ops::register(m)?;
     optim::register(m)?;
     random::register(m)?;
+    recompute::register(m)?;
     size::register(m)?;
-    tensor::register(m)
+    tensor::register(m)?;
+    watch::register(m)
 }

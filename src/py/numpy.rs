@@ -390,6 +390,7 @@ impl PyTensor {
             return Err(PyBufferError::new_err("the tensor is not contiguous"));
         }
         dispatch::hand_out(&t);
+        t.storage().hand_out();
         let size = t.dtype().size();
         let export = Box::new(Export {
             shape: t.shape().iter().map(|&n| n as ffi::Py_ssize_t).collect(),

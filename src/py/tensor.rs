@@ -9,7 +9,7 @@ use super::{index, numpy};
 use crate::base::{DType, Device, Layout, Scalar, Shape};
 use crate::engine::{self, Grads};
 use crate::ops::{self, dispatch};
-use crate::tape::{Taint, mode};
+use crate::tape::{Cut, CutBy, Taint, mode};
 use crate::tensor::Tensor;
 use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
@@ -376,12 +376,24 @@ impl PyTensor {
         if mode::taint() == Taint::Forward && dispatch::depends(&t) {
             detached.set_tainted(true);
         }
+        detached.set_cut(if t.requires_grad() {
+            Cut::here(CutBy::Detach, u32::MAX)
+        } else {
+            t.cut()
+        });
         convert::wrap(py, detached)
     }
 
     /// Cuts the tensor from its history; returns it.
     fn detach_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        slf.get().tensor().detach_()?;
+        let t = slf.get().tensor();
+        let cut = if t.requires_grad() {
+            Cut::here(CutBy::Detach, u32::MAX)
+        } else {
+            t.cut()
+        };
+        t.detach_()?;
+        t.set_cut(cut);
         Ok(slf.clone())
     }
 

@@ -24,8 +24,18 @@ struct Modes {
     escaped: bool,
     /// How many levels of forward-mode differentiation are open.
     levels: u32,
+    /// How many of them, the outermost, do not count here.
+    hidden: u32,
     /// Whether hooks turn saved tensors into something else.
     packing: bool,
+    /// Whether somebody watches the ops that run.
+    observed: bool,
+    /// Whether a gradient of zero stays zero at an infinite slope: of backward passes that begin.
+    masking: bool,
+    /// Whether saved tensors are watched: see NOTE [Watched buffers].
+    guarding: bool,
+    /// Whether a backward runs that is not recorded: see NOTE [Cuts].
+    unrecorded_backward: bool,
 }
 
 thread_local! {
@@ -36,7 +46,12 @@ thread_local! {
             taint: Taint::Off,
             escaped: false,
             levels: 0,
+            hidden: 0,
             packing: false,
+            observed: false,
+            masking: false,
+            guarding: false,
+            unrecorded_backward: false,
         })
     };
 }
@@ -63,6 +78,53 @@ pub fn packing() -> bool {
 pub(super) fn set_packing(packing: bool) {
     MODES.set(Modes {
         packing,
+        ..MODES.get()
+    });
+}
+
+/// Whether somebody watches the ops that run, on this thread.
+#[inline]
+pub fn observed() -> bool {
+    MODES.get().observed
+}
+
+/// Whether a backward runs that is not recorded, on this thread.
+#[inline]
+pub fn in_unrecorded_backward() -> bool {
+    MODES.get().unrecorded_backward
+}
+
+/// Whether a gradient of zero stays zero at an infinite slope, on this thread.
+pub fn masking() -> bool {
+    MODES.get().masking
+}
+
+/// Sets whether a gradient of zero stays zero at an infinite slope.
+pub fn set_masking(masking: bool) {
+    MODES.set(Modes {
+        masking,
+        ..MODES.get()
+    });
+}
+
+/// Whether saved tensors are watched on this thread: see NOTE [Watched buffers].
+#[inline]
+pub fn guarding() -> bool {
+    MODES.get().guarding
+}
+
+/// Sets whether saved tensors are watched.
+pub fn set_guarding(guarding: bool) {
+    MODES.set(Modes {
+        guarding,
+        ..MODES.get()
+    });
+}
+
+/// Sets whether somebody watches the ops that run.
+pub fn set_observed(observed: bool) {
+    MODES.set(Modes {
+        observed,
         ..MODES.get()
     });
 }
@@ -94,15 +156,26 @@ thread_local! {
 
 static NEXT_LEVEL: AtomicU32 = AtomicU32::new(1);
 
-/// How many levels of forward-mode differentiation are open on this thread.
+/// How many levels of forward-mode differentiation are open on this thread, and count here.
 #[inline]
 pub fn open_levels() -> u32 {
-    MODES.get().levels
+    let modes = MODES.get();
+    modes.levels.saturating_sub(modes.hidden)
+}
+
+/// Hides the levels that are open now, or shows them again; returns whether they were hidden. Levels
+/// that are opened later count.
+pub fn hide_levels(hide: bool) -> bool {
+    let modes = MODES.get();
+    let hidden = if hide { modes.levels } else { 0 };
+    MODES.set(Modes { hidden, ..modes });
+    modes.hidden > 0
 }
 
 /// Whether a level is open on this thread. Tangents of closed levels do not exist any more.
 pub fn is_open(level: u32) -> bool {
-    open_levels() > 0 && LEVELS.with_borrow(|l| l.contains(&level))
+    let hidden = MODES.get().hidden as usize;
+    open_levels() > 0 && LEVELS.with_borrow(|l| l.iter().skip(hidden).any(|&l| l == level))
 }
 
 /// The innermost open level.
@@ -158,6 +231,14 @@ impl GradMode {
         Self::with(|m| m.grad = enabled)
     }
 
+    /// A backward, which is recorded or not.
+    pub fn backward(recorded: bool) -> Self {
+        Self::with(|m| {
+            m.grad = recorded;
+            m.unrecorded_backward = !recorded;
+        })
+    }
+
     /// Turns inference mode on or off; on, nothing is recorded.
     pub fn inference(enabled: bool) -> Self {
         Self::with(|m| {
@@ -172,6 +253,8 @@ impl GradMode {
             m.grad = false;
             m.taint = Taint::Forward;
             m.escaped = false;
+            // Tangents of the results come from the backward.
+            m.hidden = m.levels;
         })
     }
 
@@ -188,18 +271,16 @@ impl GradMode {
 
 impl Drop for GradMode {
     fn drop(&mut self) {
-        // Levels and hooks are set and taken back on their own, possibly within this scope; what has
-        // escaped stays outside.
-        let Modes {
-            levels,
-            packing,
-            escaped,
-            ..
-        } = MODES.get();
+        // Levels, hooks, observers and the like are set and taken back on their own, possibly within this scope;
+        // what has escaped stays outside.
+        let now = MODES.get();
         MODES.set(Modes {
-            levels,
-            packing,
-            escaped: escaped || self.0.escaped,
+            levels: now.levels,
+            packing: now.packing,
+            observed: now.observed,
+            masking: now.masking,
+            guarding: now.guarding,
+            escaped: now.escaped || self.0.escaped,
             ..self.0
         });
     }

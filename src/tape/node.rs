@@ -105,6 +105,8 @@ pub struct Node {
     pub saved: SmallVec<[Saved; 2]>,
     /// The call that made the node.
     pub site: Site,
+    /// Whether a backward began here that did not keep the graph.
+    pub walked: bool,
     /// The backward call that freed the saved values, when one has.
     pub freed: Option<Site>,
     /// What is called with the gradients that pass.
@@ -136,6 +138,7 @@ impl Recycle for Node {
         self.mask = 0;
         self.saved = SmallVec::new();
         self.freed = None;
+        self.walked = false;
         self.hooks = None;
     }
 }
@@ -151,6 +154,8 @@ pub trait Rule: Sync {
     fn number(&self) -> u32;
     /// The name of its node: `MulBackward0`.
     fn node_name(&self) -> String;
+    /// Whether each element of the result depends on that element of the inputs alone.
+    fn is_elementwise(&self) -> bool;
     /// The names of its parameters: those of the inputs, and those of the other arguments.
     fn parameters(&self) -> (Vec<&'static str>, Vec<&'static str>);
     /// The gradient of input `i`, of any shape and type that reduces to the input's; `None` is
@@ -203,6 +208,7 @@ pub fn delayed_error(t: &Tensor, edges: SmallVec<[Option<Edge>; 2]>, message: St
         n.site = site;
     });
     let delayed = t.detach();
+    delayed.set_tangents(t.tangents());
     delayed.with_history(Edge { node, output: 0 })
 }
 
@@ -320,6 +326,12 @@ pub struct NodeRef {
 }
 
 impl NodeId {
+    /// Those of the nodes that are alive now.
+    pub(super) fn occupied() -> impl Iterator<Item = Self> {
+        let places = TAPE.occupied().into_iter();
+        places.map(|(index, stamp)| Self { index, stamp })
+    }
+
     /// The node, if it is alive.
     pub fn upgrade(self) -> Option<NodeRef> {
         let slot = TAPE.try_retain(self.index, self.stamp)?;

@@ -28,12 +28,30 @@ pub fn register_op_names(name: fn(u32) -> &'static str) {
 /// The number under which a storage notes a write that no op made.
 pub const OUTSIDE: u32 = u32::MAX - 1;
 
+/// The name of op number `op`.
+pub fn op_name(op: u32) -> &'static str {
+    OP_NAMES.get().map_or("an op", |name| name(op))
+}
+
 /// What wrote to a storage, by the number that it noted: `mul_`.
 pub fn writer_name(op: u32) -> String {
-    match OP_NAMES.get() {
-        _ if op == OUTSIDE => "increment_version".into(),
-        Some(name) => format!("{}_", name(op)),
-        None => "an op in place".into(),
+    match op {
+        OUTSIDE => "increment_version".into(),
+        _ => format!("{}_", op_name(op)),
+    }
+}
+
+static WARN: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Registers how to warn the user.
+pub fn register_warn(warn: fn(&str)) {
+    let _ = WARN.set(warn);
+}
+
+/// Warns the user of something that is not an error.
+pub fn warn(message: &str) {
+    if let Some(warn) = WARN.get() {
+        warn(message);
     }
 }
 

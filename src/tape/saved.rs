@@ -6,6 +6,12 @@
 //! node that held the handle could then reach itself. An output of the node is saved without an
 //! edge, since the edge would be the node; it is put back when the value is unpacked.
 //!
+//! NOTE [Watched buffers]
+//! Writes that other libraries make to memory that they share (NumPy arrays over a tensor) count as no
+//! version. A tensor whose buffer was handed out before it is saved is therefore saved with a hash of its
+//! elements, which must be the same when it is needed; so is every tensor while a thread guards what it
+//! saves.
+//!
 //! NOTE [Packed values]
 //! While hooks of [`SavedTensorHooks`] are set, the innermost ones turn each tensor that is saved
 //! into something else, and that into a tensor again when it is needed; the edge is kept as
@@ -48,6 +54,8 @@ pub struct SavedTensor {
 #[derive(Clone)]
 enum Content {
     Bytes(Bytes),
+    /// With a hash: see NOTE [Watched buffers].
+    Watched(Box<(Bytes, u64)>),
     Packed(Arc<dyn Packed>),
 }
 
@@ -185,6 +193,7 @@ impl SavedTensor {
     pub fn peek(&self) -> Option<Tensor> {
         match &self.content {
             Content::Bytes(b) => Some(b.tensor()),
+            Content::Watched(watched) => Some(watched.0.tensor()),
             Content::Packed(_) => None,
         }
     }
@@ -192,8 +201,8 @@ impl SavedTensor {
     /// What hooks made of it.
     pub fn packed(&self) -> Option<&Arc<dyn Packed>> {
         match &self.content {
-            Content::Bytes(_) => None,
             Content::Packed(packed) => Some(packed),
+            _ => None,
         }
     }
 
@@ -206,6 +215,24 @@ impl SavedTensor {
         let t = match &self.content {
             Content::Bytes(b) if b.is_stale() => return Err(self.stale_error(b, name, site)),
             Content::Bytes(b) => b.tensor(),
+            Content::Watched(watched) => {
+                let (bytes, hash) = &**watched;
+                if bytes.is_stale() {
+                    return Err(self.stale_error(bytes, name, site));
+                }
+                ensure!(
+                    bytes.hash() == *hash,
+                    runtime,
+                    "one of the variables needed for gradient computation has been modified from \
+                     outside: the elements of a tensor [{} {}], saved by {name}{}, have changed though \
+                     no op has written to them, but a NumPy array, a DLPack consumer or another buffer \
+                     over the same memory. Copy the array before it is written, or write to the tensor",
+                    bytes.dtype.scalar_type_name(),
+                    bytes.layout.shape,
+                    site.at()
+                );
+                bytes.tensor()
+            }
             Content::Packed(packed) => {
                 let _mode = GradMode::set(false);
                 packed.unpack()?.detach()
@@ -267,18 +294,34 @@ impl SavedTensor {
 impl Content {
     #[inline]
     fn of(t: &Tensor) -> Self {
-        Self::Bytes(Bytes {
+        let bytes = Bytes {
             storage: t.storage().clone(),
             layout: t.shared_layout().clone(),
             dtype: t.dtype(),
             version: t.storage().version(),
-        })
+        };
+        if mode::guarding() || t.storage().is_handed_out() {
+            let hash = bytes.hash();
+            return Self::Watched(Box::new((bytes, hash)));
+        }
+        Self::Bytes(bytes)
     }
 }
 
 impl Bytes {
     fn is_stale(&self) -> bool {
         self.storage.version() != self.version
+    }
+
+    /// A hash of the elements, and of what lies between them.
+    fn hash(&self) -> u64 {
+        let size = self.dtype.size();
+        let end = if self.layout.numel() == 0 {
+            self.layout.offset
+        } else {
+            self.layout.end()
+        };
+        self.storage.hash(self.layout.offset * size..end * size)
     }
 
     fn tensor(&self) -> Tensor {

@@ -12,8 +12,8 @@ pub use view::{Creation, ViewInfo, ViewStep};
 
 use crate::base::{DType, Device, Layout, Result, Scalar, Shape};
 use crate::memory::{Storage, storage};
-use crate::tape::{Meta, SharedShape};
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::tape::{Cut, Meta, SharedShape};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// An n-dimensional array that may be part of a recorded computation. Cloning clones the handle,
@@ -29,6 +29,8 @@ struct Inner {
     dtype: DType,
     contiguous: bool,
     flags: AtomicU8,
+    /// See NOTE [Cuts].
+    cut: AtomicU32,
     autograd: OnceLock<Arc<Autograd>>,
 }
 
@@ -88,6 +90,7 @@ impl Tensor {
             } else {
                 0
             }),
+            cut: AtomicU32::new(0),
             autograd: OnceLock::new(),
         }))
     }
@@ -269,6 +272,18 @@ impl Tensor {
         }
     }
 
+    /// Why this has no history, if it was computed from tensors that have one: see NOTE [Cuts].
+    #[inline]
+    pub fn cut(&self) -> Cut {
+        Cut(self.0.cut.load(Ordering::Relaxed))
+    }
+
+    /// Notes why this has no history.
+    #[inline]
+    pub fn set_cut(&self, cut: Cut) {
+        self.0.cut.store(cut.0, Ordering::Relaxed);
+    }
+
     /// Whether this was made in inference mode.
     #[inline]
     pub fn is_inference(&self) -> bool {
@@ -280,16 +295,14 @@ impl Tensor {
         Tensor::from_parts(self.storage().clone(), layout, self.dtype())
     }
 
-    /// The same elements without history: writes are seen by both.
+    /// The same elements without history and tangents: writes are seen by both.
     pub fn detach(&self) -> Tensor {
-        let t = Self::from_known_parts(
+        Self::from_known_parts(
             self.storage().clone(),
             self.0.layout.clone(),
             self.dtype(),
             self.0.contiguous,
-        );
-        t.set_tangents(self.tangents());
-        t
+        )
     }
 }
 

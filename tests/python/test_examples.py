@@ -11,7 +11,15 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize(
-    "name", ["control_flow", "custom_function", "hessian_vector_product", "maml"]
+    "name",
+    [
+        "check_function",
+        "control_flow",
+        "custom_function",
+        "hessian_vector_product",
+        "laplace",
+        "maml",
+    ],
 )
 def test_example(name, capsys):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")

@@ -7,10 +7,17 @@ from typing import Any
 
 from rustgrad import _C
 
-from . import forward_ad, graph
+from . import forward_ad, functional, graph
+from .anomaly_mode import (
+    detect_anomaly,
+    is_anomaly_enabled,
+    masked_gradients,
+    set_detect_anomaly,
+)
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .explain import guard, why
 
 __all__ = [
     "Function",
@@ -18,16 +25,23 @@ __all__ = [
     "GradcheckError",
     "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "forward_ad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
     "graph",
+    "guard",
     "inference_mode",
+    "is_anomaly_enabled",
+    "masked_gradients",
     "no_grad",
     "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
+    "why",
 ]
 
 

@@ -6,15 +6,38 @@
 ...     x = fwAD.make_dual(rg.tensor(3.0), rg.tensor(1.0))
 ...     fwAD.unpack_dual(x * x).tangent
 tensor(6.)
+
+Levels nest: a tangent is itself a tensor with a tangent for each outer level. Each thread has its
+own.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 from rustgrad import _C
 
-_levels: list[int] = []
+from .grad_mode import _Mode
+
+__all__ = [
+    "UnpackedDualTensor",
+    "dual_level",
+    "enter_dual_level",
+    "exit_dual_level",
+    "make_dual",
+    "unpack_dual",
+]
+
+
+class _Levels(threading.local):
+    """The levels that are open on this thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.open: list[int] = []
+
+
+_levels = _Levels()
 
 
 class UnpackedDualTensor(NamedTuple):
@@ -27,34 +50,66 @@ class UnpackedDualTensor(NamedTuple):
 def enter_dual_level() -> int:
     """Opens a level and returns its number; :class:`dual_level` does both ends."""
     level = _C.enter_dual_level()
-    _levels.append(level)
+    _levels.open.append(level)
     return level
 
 
 def exit_dual_level(*, level: int | None = None) -> None:
-    """Closes a level: its tangents are gone."""
-    if not _levels:
+    """Closes the innermost level: its tangents are gone.
+
+    Args:
+        level: its number, if it is to be checked.
+
+    Raises:
+        RuntimeError: no level is open, or ``level`` is not the innermost.
+    """
+    if not _levels.open:
         raise RuntimeError("Trying to exit a forward AD level that was not entered")
-    _C.exit_dual_level(_levels.pop() if level is None else level)
-    if level is not None:
-        _levels.remove(level)
+    if level is not None and level != _levels.open[-1]:
+        raise RuntimeError(
+            "Trying to exit a forward AD level that was not the last one that was created. This is "
+            f"not supported: level {level} was given, and {_levels.open} are open"
+        )
+    _C.exit_dual_level(_levels.open.pop())
 
 
-class dual_level:
-    """The scope of a level of tangents."""
+class dual_level(_Mode):
+    """The scope of a level of tangents; also decorates functions.
 
-    def __enter__(self) -> int:
+    Levels that were opened inside and not closed are closed too.
+    """
+
+    def __enter__(self) -> int:  # type: ignore[override]
         self.level = enter_dual_level()
         return self.level
 
     def __exit__(self, *exc: object) -> None:
+        while _levels.open and _levels.open[-1] > self.level:
+            exit_dual_level()
         exit_dual_level(level=self.level)
+
+
+class _set_fwd_grad_enabled(_Mode):
+    """Turns forward mode off for what runs inside (the levels that are open do not count), or on."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+        self._before = _C.hide_dual_levels(not mode)
+
+    def _clone(self) -> _set_fwd_grad_enabled:
+        return type(self)(self.mode)
+
+    def __enter__(self) -> None:
+        _C.hide_dual_levels(not self.mode)
+
+    def __exit__(self, *exc: object) -> None:
+        _C.hide_dual_levels(self._before)
 
 
 def _level(level: int | None) -> int | None:
     if level is not None and level >= 0:
         return level
-    return _levels[-1] if _levels else None
+    return _levels.open[-1] if _levels.open else None
 
 
 def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _is_generator(function: Callable[..., Any]) -> bool:
+    # As `inspect.isgeneratorfunction`, whose module takes long to import.
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & 0x20)
+
+
 class _Mode:
     """A context manager that may be entered again and again, and decorates functions."""
 
@@ -27,9 +35,7 @@ class _Mode:
         raise NotImplementedError
 
     def __call__(self, function: F) -> F:
-        from inspect import isgeneratorfunction
-
-        if isgeneratorfunction(function):
+        if _is_generator(function):
             return self._wrap_generator(function)
 
         @functools.wraps(function)

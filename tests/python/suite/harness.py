@@ -219,7 +219,7 @@ def forward(f: Callable[..., Any], primals: Any, tangents: Any) -> list[Any]:
     """The tangents of the results of ``f``."""
     with fwAD.dual_level():
         duals = [fwAD.make_dual(x, u) for x, u in zip(primals, tangents, strict=True)]
-        return [fwAD.unpack_dual(y).tangent for y in outputs(f(*duals))]
+        return [y if y is None else fwAD.unpack_dual(y).tangent for y in outputs(f(*duals))]
 
 
 def strided_variants(a: np.ndarray) -> dict[str, np.ndarray]:

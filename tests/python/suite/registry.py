@@ -34,6 +34,7 @@ CHECKS = {
     "gradcheck": "first derivatives, both modes, against differences",
     "gradgradcheck": "second derivatives against differences",
     "jvp": "jvp = vjp at orders 1 and 2",
+    "modes": "second derivatives by forward and reverse mode over each other",
     "in_place": "`name_`",
     "method": "`x.name()`",
     "out": "`out=`",

@@ -482,6 +482,45 @@ def _check_transpose(f: Callable[..., Any], primals: tuple[Any, ...], what: str)
     )
 
 
+@each("modes", differentiable)
+def test_modes_agree_in_the_second_derivative(op: Op, sample: Sample) -> None:
+    """``<v, D^2 f[u, w]>`` by each mode over each: forward and reverse, four ways."""
+    d = Differentiable(caller(op, TABLE[op.name]), sample)
+    live = [k for k, o in enumerate(d(*d.leaves)) if o.requires_grad]
+    if not d.leaves or not live:
+        pytest.skip("no float inputs or nothing is recorded")
+    us, ws = ([pattern(x, seed + k) for k, x in enumerate(d.leaves)] for seed in (41, 53))
+    vs = [pattern(d(*d.leaves)[k], 67 + k) for k in live]
+
+    def slopes(*xs: Any) -> list[Any]:
+        tangents = forward(d, xs, us)
+        return [tangents[k] for k in live]
+
+    def gradients(*xs: Any) -> list[Any]:
+        outs = d(*xs)
+        return list(
+            rg.autograd.grad([outs[k] for k in live], xs, vs, create_graph=True, allow_unused=True)
+        )
+
+    found = {
+        "forward over forward": dot(vs, forward(slopes, d.leaves, ws)),
+        "reverse over forward": dot(_pull(slopes(*d.leaves), vs, d.leaves), ws),
+        "forward over reverse": dot(us, forward(gradients, d.leaves, ws)),
+        "reverse over reverse": dot(_pull(gradients(*d.leaves), us, d.leaves), ws),
+    }
+    values = np.array(list(found.values()))
+    scale = max(1.0, float(np.abs(values).max()))
+    assert np.isnan(values).all() or np.ptp(values) <= 1e-8 * scale * op.tol, found
+
+
+def _pull(outs: Any, vs: Any, xs: Any) -> tuple[Any, ...]:
+    """Gradients of ``<vs, outs>``; what is ``None`` or has no history gives none."""
+    pairs = [(o, v) for o, v in zip(outs, vs, strict=True) if o is not None and o.requires_grad]
+    if not pairs:
+        return (None,) * len(xs)
+    return rg.autograd.grad([o for o, _ in pairs], xs, [v for _, v in pairs], allow_unused=True)
+
+
 @each("gradcheck", differentiable)
 def test_only_what_requires_grad_gets_one(op: Op, sample: Sample) -> None:
     """Each float input alone requires grad: it gets the same gradient, and no other gets any."""
