@@ -6,8 +6,6 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import rustgrad as rg
-
 from .machine import Difference, Machine, Statement
 from .ops import MOST_ELEMENTS, OPS, Draw
 from .oracle import Tensor
@@ -41,6 +39,7 @@ FAMILIES = {
     "view": 28,
     "custom function": 5,
     "custom function in place": 1,
+    "checkpoint": 3,
 }
 
 Special = Callable[[Draw], tuple[tuple[str, ...], tuple[Any, ...]]]
@@ -87,11 +86,9 @@ SPECIAL: dict[str, tuple[int, Special]] = {
     "retain_grad": (2, lambda d: ((differentiable(d, lambda t: not t.is_leaf),), ())),
     "backward": (4, backward),
     "grad": (4, grad),
+    "register_hook": (3, lambda d: ((differentiable(d),), (d.number(),))),
     "delete": (4, lambda d: ((d.any(),), ())),
 }
-if hasattr(rg.Tensor, "register_hook"):
-    SPECIAL["register_hook"] = (3, lambda d: ((differentiable(d),), (d.number(),)))
-HAS_SAVED_HOOKS = hasattr(rg.autograd, "graph")
 
 # What must be said with the grad mode on.
 RECORDED = {"leaf", "grad", "requires_grad_", "delete"}
@@ -107,7 +104,7 @@ def statement(rng: random.Random, d: Draw, out: str) -> Statement:
     (kind,) = rng.choices(_kinds, _chances)
     chance = rng.random()
     mode = "no_grad" if chance < 0.07 and kind not in RECORDED else ""
-    if HAS_SAVED_HOOKS and chance > 0.95 and kind in FAMILIES:
+    if chance > 0.95 and kind in FAMILIES:
         mode = "packed"
     if kind in SPECIAL:
         name, draw = kind, SPECIAL[kind][1]
@@ -144,7 +141,7 @@ def program(machine: Machine, rng: random.Random, most: int) -> list[Statement]:
 
     for i in range(rng.randint(1, 3)):
         run(Statement("leaf", (), leaf(d)[1], f"x{i}"))
-    if HAS_SAVED_HOOKS and rng.random() < 0.05:
+    if rng.random() < 0.05:
         run(Statement("allow_mutation"))
     for i in range(rng.randint(2, most)):
         for _ in range(8):

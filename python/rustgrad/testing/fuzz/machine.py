@@ -11,6 +11,7 @@ from typing import Any
 
 import rustgrad as rg
 from rustgrad.autograd import forward_ad
+from rustgrad.utils.checkpoint import checkpoint
 
 from . import functions, oracle, scalar as sc
 from .ops import MOST_ELEMENTS, OPS, Op, nested
@@ -49,7 +50,7 @@ class Difference(Exception):
 
 REFUSED = object()
 NAMES = {"rg": rg, **{n: v for n, v in vars(functions).items() if n[0].isupper()}}
-NAMES["in_thread"] = functions.in_thread
+NAMES |= {"in_thread": functions.in_thread, "checkpoint": checkpoint}
 MODES: dict[str, tuple[str, Callable[[], Any]]] = {
     "no_grad": ("rg.no_grad()", rg.no_grad),
     "packed": ("packed()", functions.packed),
@@ -119,14 +120,14 @@ def close(got: Sequence[float], want: Sequence[float], scale: float) -> bool:
 
 def keeps(op: Op, s: Statement) -> bool:
     """Whether an operation may keep its parameters, or itself, for its gradient."""
-    return bool(s.params) or "custom" in op.family or "3" in op.text
+    return bool(s.params) or op.family.startswith(("custom", "checkpoint")) or "3" in op.text
 
 
 def is_plain(s: Statement) -> bool:
     """Whether forward mode means by a statement what reverse mode does."""
     if s.op in OPS:
-        return not (s.mode or OPS[s.op].once)
-    return s.op in ("leaf", "delete", "check", "retain_grad", "allow_mutation")
+        return s.mode != "no_grad" and not OPS[s.op].once
+    return s.op not in ("grad", "requires_grad_")
 
 
 def is_definite(records: Iterable[Record], targets: Iterable[Tensor]) -> bool:
@@ -674,7 +675,7 @@ class Machine:
         try:
             with forward_ad.dual_level():
                 for i, r in enumerate(self.ran):
-                    if i not in self.refused and r.op in ("leaf", "delete", *OPS):
+                    if i not in self.refused and r.op in ("leaf", "delete", "detach", *OPS):
                         if r.op == "leaf":
                             lines.append(self.dual_leaf(r, env, directions))
                         else:
@@ -703,6 +704,10 @@ class Machine:
         """Runs one statement in forward mode."""
         if s.op == "delete":
             del env[s.ins[0]]
+            return
+        if s.op == "detach":
+            x = env[s.ins[0]]
+            env[s.out] = x.data if s.params == ("data",) else x.detach()
             return
         op = OPS[s.op]
         function = compiled(op.text, len(s.ins), len(s.params), op.kind != "write")

@@ -218,6 +218,8 @@ def script(program: Program) -> str:
     head = "import rustgrad as rg\n"
     if "forward_ad" in text:
         head += "from rustgrad.autograd import forward_ad\n"
+    if "checkpoint(" in text:
+        head += "from rustgrad.utils.checkpoint import checkpoint\n"
     for module in ("gc", "contextlib"):
         if f"{module}." in text:
             head = f"import {module}\n{head}"

@@ -303,3 +303,24 @@ add(
     one,
     each(lambda a: sc.scaled(a, 0.5)),
 )
+
+# What is inside is computed again in the backward.
+add(
+    "checkpoint",
+    "checkpoint",
+    "fresh",
+    "checkpoint(lambda a, b: (a * b).sin() * b, {0}, {1}, use_reentrant=False)",
+    two,
+    each(lambda a, b: sc.times(sc.sin(sc.times(a, b)), b)),
+    "01",
+    "01",
+)
+add(
+    "checkpoint in place",
+    "checkpoint",
+    "fresh",
+    "checkpoint(lambda a: a.exp().mul_(a).neg_(), {0}, use_reentrant=False)",
+    one,
+    each(lambda a: sc.scaled(sc.times(sc.exp(bounded(a, -20.0, 2.0)), a), -1.0)),
+    "0",
+)

@@ -59,9 +59,9 @@ class Op:
 
     ``kind`` is ``fresh`` (new tensors), ``view`` (views of the first input), ``reshape`` (one or
     the other) or ``write`` (to the first input, or to the ``region`` of it that a view rule and the
-    parameters describe). ``barred`` says why the views must not be written, ``strided`` that they need fixed
-    strides, ``many`` that results are a tuple, ``constants`` which results have no gradient,
-    ``once`` that gradients have none.
+    parameters describe). ``barred`` says why the views must not be written, ``strided`` that they
+    need fixed strides, ``many`` that results are a tuple, ``constants`` which results have no
+    gradient, ``once`` that gradients have none.
     """
 
     name: str
