@@ -536,6 +536,8 @@ class Machine:
         target_record = self.histories([target])[0]
         records = oracle.on_paths(self.histories([root]), [target_record])
         need(is_definite(records, [target]) and not (graph and self.inner_hooks))
+        # The block that copies what is overwritten is this thread's.
+        need(not (threaded and graph and self.world.mutable))
         found = sc.gradients_with_graph([(n, Scalar(w)) for n, w in weighed([root.heads], [root])])
         nodes = [found.get(h, Scalar(0.0)) for h in target.heads]
         need(all(abs(n.v) < LARGEST for n in nodes))
