@@ -337,7 +337,7 @@ impl Walk {
             task.roots().for_each(|node| node.with(|n| n.walked = true));
         }
         if !self.how.create_graph {
-            let cut = Cut::here(CutBy::Backward, u32::MAX);
+            let cut = Cut::at(CutBy::Backward, u32::MAX, self.site);
             self.found
                 .iter()
                 .flatten()
@@ -420,7 +420,7 @@ impl Walk {
                     Some(_) => grads[0].clone(),
                     None => grads[0].take(),
                 };
-                grad.map_or(Ok(()), |grad| accumulate(leaf, grad))
+                grad.map_or(Ok(()), |grad| accumulate(leaf, grad, self.site))
             }
             Work::Freed(freed) => Err(freed_error(node, step.site, *freed)),
             Work::Custom(function) => {
@@ -792,7 +792,7 @@ pub(super) fn tainted_message(function: &str) -> String {
 /// Adds to a leaf's gradient. The first contribution is kept as it is if nobody else can see it;
 /// later ones are added in place unless a graph is being built, so that whoever holds `.grad`
 /// sees the sum.
-fn accumulate(leaf: &Arc<Leaf>, grad: Tensor) -> Result<()> {
+fn accumulate(leaf: &Arc<Leaf>, grad: Tensor, site: Site) -> Result<()> {
     // Nobody can read the gradient, or wants it any more.
     if !leaf.owner().is_some_and(|t| t.requires_grad()) {
         return Ok(());
@@ -806,7 +806,7 @@ fn accumulate(leaf: &Arc<Leaf>, grad: Tensor) -> Result<()> {
                 ops::clone(&grad)?
             };
             if !recording {
-                grad.set_cut(Cut::here(CutBy::Backward, u32::MAX));
+                grad.set_cut(Cut::at(CutBy::Backward, u32::MAX, site));
             }
             grad
         }

@@ -62,7 +62,7 @@ impl Profiler {
 }
 
 impl Observer for Profiler {
-    fn before(&self, _: &Call) -> Result<Option<Outputs>> {
+    fn before(&self, _: &Call, _: bool) -> Result<Option<Outputs>> {
         self.open.lock().push(self.now());
         Ok(None)
     }

@@ -12,7 +12,7 @@
 //! passes on from operands to results, and a gradient that carries it gets a history that raises:
 //! the gradient itself is right, its derivative would not be.
 
-use super::def::{Call, Choice, Cost, Kernel, KernelCx, OpDef};
+use super::def::{Call, Choice, Cost, Follower, Kernel, KernelCx, OpDef};
 use super::{copy, growth, meta, observe, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
@@ -110,12 +110,36 @@ pub fn run_overload(
     };
     let result = match op.kernel {
         Kernel::Composite(f) => f(&call),
-        _ if mode::observed() => {
-            observe::around(&call, || execute(&call)).and_then(|outs| finish(&call, outs))
-        }
-        _ => execute(&call).and_then(|outs| finish(&call, outs)),
+        Kernel::Fused(_, follower) => fused(&call, follower),
+        _ => computed(&call).and_then(|outs| finish(&call, outs)),
     };
     result.map_err(|e| e.in_op(op.name))
+}
+
+/// Runs a call that another op may follow: see [`Kernel::Fused`].
+fn fused(call: &Call, follower: fn(&Call) -> Result<Follower>) -> Result<Outputs> {
+    let first = |call: &Call| computed(call).and_then(|outs| finish(call, outs));
+    let attrs = &Attrs::new();
+    let Some((op, is_done)) = follower(call)? else {
+        return first(call);
+    };
+    if !is_done {
+        let x = first(&Call { attrs, ..*call })?.swap_remove(0);
+        return run(op, &[x.into()], attrs);
+    }
+    let x = first(call)?.swap_remove(0);
+    if !x.requires_grad() && x.tangents().is_none() {
+        return Ok(smallvec![x]);
+    }
+    let out = x.alias(x.shared_layout().clone());
+    let inputs = &[x.into()];
+    let second = Call {
+        op,
+        inputs,
+        attrs,
+        overload: 0,
+    };
+    finish(&second, smallvec![out])
 }
 
 /// Records a call and pushes its tangents.
@@ -224,6 +248,15 @@ pub fn device_of(inputs: &[Operand]) -> Result<Device> {
     Ok(device.unwrap_or_default())
 }
 
+/// Runs the kernel, between observers if there are any.
+#[inline]
+fn computed(call: &Call) -> Result<Outputs> {
+    if mode::observed() {
+        return observe::around(call, || execute(call));
+    }
+    execute(call)
+}
+
 /// Runs the kernel into new outputs.
 fn execute(call: &Call) -> Result<Outputs> {
     match call.op.kernel {
@@ -248,7 +281,7 @@ fn execute(call: &Call) -> Result<Outputs> {
             let view = |(i, l)| x.make_view(l, call.op, call.attrs, i, creation);
             Ok(layouts.into_iter().enumerate().map(view).collect())
         }
-        Kernel::Compute(f) => {
+        Kernel::Compute(f) | Kernel::Fused(f, _) => {
             let specs = (call.op.meta)(call)?;
             let device = device_of(call.inputs)?;
             let outs = specs

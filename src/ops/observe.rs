@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 /// See NOTE [Observers].
 pub trait Observer: Send + Sync {
-    /// A call is about to run. Results, if any, are taken instead of running it; not for writes in
-    /// place.
+    /// A call is about to run; `in_place` if it writes its first input. Results, if any, are taken
+    /// instead of running it, but for writes in place.
     ///
     /// # Errors
     /// The call then fails with this error, before anything has changed.
-    fn before(&self, _call: &Call) -> Result<Option<Outputs>> {
+    fn before(&self, _call: &Call, _in_place: bool) -> Result<Option<Outputs>> {
         Ok(None)
     }
 
@@ -74,7 +74,7 @@ pub(super) fn around(call: &Call, run: impl FnOnce() -> Result<Outputs>) -> Resu
     let mut outs = None;
     for observer in &observers {
         let _unobserved = Unobserved::new();
-        outs = observer.before(call)?.or(outs);
+        outs = observer.before(call, false)?.or(outs);
     }
     let outs = match outs {
         Some(outs) => outs,
@@ -94,7 +94,7 @@ pub(super) fn around_write(
     let observers = OBSERVERS.with_borrow(Clone::clone);
     for observer in &observers {
         let _unobserved = Unobserved::new();
-        observer.before(call)?;
+        observer.before(call, true)?;
     }
     write()?;
     after(&observers, call, std::slice::from_ref(x))

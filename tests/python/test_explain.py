@@ -87,7 +87,9 @@ class TestWhy:
 class TestErrors:
     def test_backward_without_a_history(self) -> None:
         x = leaf(1.0)
-        with pytest.raises(RuntimeError, match=r"grad_fn: its history ends with detach\(\).*" + HERE):
+        with pytest.raises(
+            RuntimeError, match=r"grad_fn: its history ends with detach\(\).*" + HERE
+        ):
             (x.detach() * 2).sum().backward()
         with pytest.raises(RuntimeError, match="argmax, which has no gradient at .*" + HERE):
             x.argmax().backward()

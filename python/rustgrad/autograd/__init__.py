@@ -14,10 +14,10 @@ from .anomaly_mode import (
     masked_gradients,
     set_detect_anomaly,
 )
+from .explain import guard, why
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
-from .explain import guard, why
 
 __all__ = [
     "Function",

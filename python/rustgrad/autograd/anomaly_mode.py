@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from rustgrad import _C
 
 __all__ = ["detect_anomaly", "is_anomaly_enabled", "masked_gradients", "set_detect_anomaly"]
@@ -22,8 +21,8 @@ class detect_anomaly:
         backward: look at the gradients that nodes compute.
 
     Raises:
-        RuntimeError: names the op or node, the line of the (forward) call, and the statistics of what
-            it worked with.
+        RuntimeError: names the op or node, the line of the (forward) call, and the statistics of
+            what it worked with.
 
     >>> import rustgrad as rg
     >>> x = rg.tensor([0.0, 1.0], requires_grad=True)
@@ -88,9 +87,9 @@ class masked_gradients:
     """Backward passes that begin inside keep a gradient of zero zero at infinite slopes.
 
     The gradient of an elementwise op is zero wherever the gradient of its result is: a branch that
-    ``where`` or a product with a mask has not chosen then contributes nothing, even where its slope is
-    infinite or not a number. It costs one pass for each gradient of an elementwise op, and hides an
-    honest ``0 * inf``, so it must be asked for.
+    ``where`` or a product with a mask has not chosen then contributes nothing, even where its slope
+    is infinite or not a number. It costs one pass for each gradient of an elementwise op, and hides
+    an honest ``0 * inf``, so it must be asked for.
 
     >>> import rustgrad as rg
     >>> x = rg.tensor([0.0, 4.0], requires_grad=True)
