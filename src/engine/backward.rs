@@ -569,6 +569,8 @@ impl Walk {
         for (output, leaf) in &hooks.retain {
             if let Some(grad) = &grads[*output as usize]
                 && !self.is_target(node, *output)
+                // Nobody could read the gradient, nor let go of it.
+                && leaf.owner().is_some()
             {
                 let sum = match leaf.grad() {
                     None => grad.clone(),

@@ -675,6 +675,8 @@ fn before_write(call: &Call, needs: u64) -> Result<SmallVec<[Operand; 3]>> {
             held.set_history(t.grad_edge()?);
             Ok(held.into())
         }
+        // An input without a clear history must be known before anything is written.
+        Operand::Tensor(t) => t.grad_edge().map(|_| input.clone()),
         other => Ok(other.clone()),
     };
     call.inputs.iter().enumerate().map(before).collect()
@@ -706,7 +708,9 @@ fn detach_aliases(call: &Call) -> Result<Option<SmallVec<[Operand; 3]>>> {
 /// The elements as they are now, with the history as it is now.
 fn copy_with_history(x: &Tensor) -> Result<Tensor> {
     let copy = super::clone_data(x)?;
-    if let Some(edge) = x.grad_edge()? {
+    if mode::grad_enabled()
+        && let Some(edge) = x.grad_edge()?
+    {
         copy.set_history(Some(edge));
     }
     copy.set_tangents(x.tangents());
@@ -725,33 +729,34 @@ fn rebase(call: &Call, needs: u64, x: &Tensor, original: &[Operand]) -> Result<(
 /// # Errors
 /// When the base's own history cannot be told.
 pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
-    let Some(view) = x.view_info() else {
-        x.set_history(Some(written));
-        return Ok(());
-    };
-    let base = &view.base;
-    let Some(chain) = &view.chain else {
-        bail!(
-            runtime,
-            "a tensor that a custom function returned as it was must not be written"
-        )
-    };
-    let scatter: Attrs = [crate::base::Attr::Any(chain.clone())]
-        .into_iter()
-        .collect();
-    let base_edge = base.grad_edge()?;
-    let site = Site::current();
-    let node = NodeRef::new(|n| {
-        n.body = Body::Op(&table::VIEW_SCATTER);
-        n.attrs = scatter;
-        n.edges.extend([base_edge, Some(written.clone())]);
-        n.inputs.extend([None, Some(x.meta())]);
-        n.outputs.push(base.meta());
-        n.site = site;
-    });
-    base.set_history(Some(Edge { node, output: 0 }));
-    // What lies in the view now is what was written: its edge need not go through the base.
-    x.set_history(Some(written));
+    let mut target = x;
+    let mut written = written;
+    while let Some(view) = target.view_info() {
+        let base = &view.base;
+        let Some(chain) = &view.chain else {
+            bail!(
+                runtime,
+                "a tensor that a custom function returned as it was must not be written"
+            )
+        };
+        let scatter: Attrs = [crate::base::Attr::Any(chain.clone())]
+            .into_iter()
+            .collect();
+        let base_edge = base.grad_edge()?;
+        let site = Site::current();
+        let node = NodeRef::new(|n| {
+            n.body = Body::Op(&table::VIEW_SCATTER);
+            n.attrs = scatter;
+            n.edges.extend([base_edge, Some(written)]);
+            n.inputs.extend([None, Some(target.meta())]);
+            n.outputs.push(base.meta());
+            n.site = site;
+        });
+        // The view itself takes its edge from the base when it is asked for it.
+        target.outdate();
+        (target, written) = (base, Edge { node, output: 0 });
+    }
+    target.set_history(Some(written));
     Ok(())
 }
 
@@ -772,19 +777,29 @@ fn push_forward_in_place(x: &Tensor, src: &Operand) -> Result<()> {
             Some(t) => super::expand(&super::cast(&t, x.dtype())?, x.shape())?,
             None => zeros(x)?,
         };
-        let t = match x.view_info() {
-            Some(ViewInfo {
-                chain: Some(chain), ..
-            }) => {
-                let base = target.tangent(level).map_or_else(|| zeros(target), Ok)?;
-                super::view_scatter(&base, &t, chain)?
-            }
-            // The tangent must not share memory with the source's.
-            _ => super::clone(&t)?,
-        };
-        target.set_tangent(level, Some(t));
+        write_tangent(x, level, &t)?;
     }
     Ok(())
+}
+
+/// The tangent of a tensor that was written in place; through a view, a part of the base's.
+///
+/// # Errors
+/// When the tangent does not have the tensor's shape.
+pub fn write_tangent(x: &Tensor, level: u32, t: &Tensor) -> Result<()> {
+    let Some(ViewInfo {
+        base,
+        chain: Some(chain),
+        ..
+    }) = x.view_info()
+    else {
+        // The tangent must not share memory with another's.
+        x.set_tangent(level, Some(super::clone(t)?));
+        return Ok(());
+    };
+    let zeros = || Tensor::zeros(base.shape().clone(), base.dtype(), base.device());
+    let old = base.tangent(level).map_or_else(zeros, Ok)?;
+    write_tangent(base, level, &super::view_scatter(&old, t, chain)?)
 }
 
 /// PyTorch's conditions for writing a tensor in place, in its sentences.
