@@ -177,8 +177,12 @@ class _Probe(Function):
         return leaf.clone()
 
 
-def _storages(tensors: Sequence[Any]) -> list[tuple[int, int] | None]:
-    """Number and bytes of the storage of each tensor; ``None`` where hooks have packed it."""
+def _storages(tensors: Sequence[Any]) -> list[tuple[int, int]]:
+    """Number and bytes of the storage of each tensor.
+
+    Raises:
+        RuntimeError: hooks for saved tensors are set, which hide it.
+    """
     if not tensors:
         return []
     before = _C.is_grad_enabled()
@@ -186,9 +190,15 @@ def _storages(tensors: Sequence[Any]) -> list[tuple[int, int] | None]:
     try:
         leaf = _C.zeros((), requires_grad=True)
         node = _Probe.apply(leaf, *[t.detach() for t in tensors]).grad_fn
-        return [None if e[5] is None else (e[5], e[4]) for e in node._saved_meta]
+        places = [(storage, size) for *_, size, storage in node._saved_meta]
     finally:
         _C.set_grad_enabled(before)
+    if any(storage is None for storage, _ in places):
+        raise RuntimeError(
+            "[memory] it is called while hooks for saved tensors are set (saved_tensors_hooks, "
+            "save_on_cpu, a memory budget): call it outside"
+        )
+    return places
 
 
 def _is_leaf(node: Any) -> bool:
@@ -247,7 +257,7 @@ def memory(loss: Any, *, module: Any = None, held: Sequence[Any] = ()) -> Memory
         of others (a NumPy array under a tensor) counts here, and not there.
 
     Raises:
-        RuntimeError: no graph leads to a tensor.
+        RuntimeError: no graph leads to a tensor; or hooks for saved tensors are set.
         TypeError: ``loss`` is something else.
 
     >>> import rustgrad as rg
@@ -315,9 +325,8 @@ def kept_by_node(
         """One for each storage."""
         found: dict[int, KeptRow] = {}
         for t, place in zip(tensors, _storages(tensors), strict=True):
-            if place is not None:
-                name = (names or {}).get(id(t)) or str(list(t.shape))
-                found.setdefault(place[0], KeptRow(name, buffer_bytes(place[1]), 1))
+            name = (names or {}).get(id(t)) or str(list(t.shape))
+            found.setdefault(place[0], KeptRow(name, buffer_bytes(place[1]), 1))
         return found
 
     leaves = rows([t for t in variables if t is not None])
@@ -398,7 +407,7 @@ def live_graphs() -> list[LiveGraph]:
 
 def _leaf_storages(nodes: Iterable[Any]) -> set[int]:
     variables = [node.variable for node in nodes if _is_leaf(node)]
-    return {place[0] for place in _storages([t for t in variables if t is not None]) if place}
+    return {storage for storage, _ in _storages([t for t in variables if t is not None])}
 
 
 def _kept_bytes(nodes: Iterable[Any], but: set[int]) -> int:
@@ -436,7 +445,8 @@ class leaks:
     Attributes:
         lines: a :class:`LeakRow` for each line that recorded some, the most nodes first.
         holders: which Python objects hold the results that no other node consumes, as far as the
-            garbage collector and the stacks of all threads tell.
+            garbage collector and the stacks of all threads tell (what ``gc.freeze`` has set apart,
+            it does not).
 
     >>> import rustgrad as rg
     >>> history = []

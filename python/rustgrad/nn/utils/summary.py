@@ -126,12 +126,12 @@ def summary(module: Any, /, *args: Any, **kwargs: Any) -> ModuleSummary:
     >>> import rustgrad as rg
     >>> net = rg.nn.Sequential(rg.nn.Linear(8, 16), rg.nn.ReLU(), rg.nn.Linear(16, 1))
     >>> print(rg.nn.utils.summary(net, rg.ones(4, 8)))
-    Module          Output   Params  FLOPs  Kept for backward
-    ------------  --------  -------  -----  -----------------
-    Sequential      [4, 1]      161  1,152              256 B
-      Linear (0)   [4, 16]      144  1,024                 --
-      ReLU (1)     [4, 16]       --     --              256 B
-      Linear (2)    [4, 1]       17    128                 --
+    Module         Output  Params  FLOPs  Kept for backward
+    ------------  -------  ------  -----  -----------------
+    Sequential     [4, 1]     161  1,152              256 B
+      Linear (0)  [4, 16]     144  1,024                 --
+      ReLU (1)    [4, 16]      --     --              256 B
+      Linear (2)   [4, 1]      17    128                 --
     <BLANKLINE>
     Parameters: 161 (644 B), of which 161 are trained and 0 are not
     Buffers: 0 B
