@@ -81,14 +81,27 @@ def small_ops() -> None:
     both_plain, both_noted = alternating(lambda: seconds(both), profiled(both))
     range_plain, range_noted = alternating(lambda: seconds(ranges), profiled(ranges))
     unit = 1e9 / OPS
-    print(
-        f"x * y: {plain * unit:.0f} ns; profiled {noted * unit:.0f} ns; counted {flops * unit:.0f} ns"
-    )
-    print(
-        f"x * y with its backward, per op: {both_plain * unit:.0f} ns; profiled {both_noted * unit:.0f} ns"
-    )
+    print(f"x * y: {plain * unit:.0f} ns; profiled {noted * unit:.0f}; counted {flops * unit:.0f}")
+    print(f"an op and its backward: {both_plain * 2 * unit:.0f} ns; profiled", end=" ")
+    print(f"{both_noted * 2 * unit:.0f}")
     print(f"reading events and averages, per op: {reading * unit:.0f} ns")
     print(f"record_function: {range_plain * unit:.0f} ns; profiled {range_noted * unit:.0f} ns")
+
+
+def small_network() -> None:
+    """What following modules costs, where arithmetic costs nothing."""
+    nn = rg.nn
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    x = rg.randn(1, 4)
+
+    def recorded() -> None:
+        with graph.record_modules(net):
+            net(x)
+
+    plain, noted = alternating(
+        lambda: seconds(lambda: net(x)), lambda: seconds(recorded), rounds=300
+    )
+    print(f"record_modules, 6 modules: {(noted - plain) * 1e6:.0f} us")
 
 
 def training_step(batch: int) -> None:
@@ -145,6 +158,7 @@ def deep_graph() -> None:
 
 if __name__ == "__main__":
     small_ops()
+    small_network()
     for batch in (16, 256):
         training_step(batch)
     deep_graph()

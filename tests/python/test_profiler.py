@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import threading
+from pathlib import Path
 
 import pytest
 import rustgrad as rg
@@ -581,3 +583,16 @@ def test_values_are_the_same():
     plain = grads()
     with profile(record_shapes=True, with_modules=True, with_flops=True, profile_memory=True):
         assert grads() == plain
+
+
+def test_the_page_about_profiling(tmp_path, monkeypatch, capsys):
+    """Its blocks run from top to bottom."""
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "profiling.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 7
+    seen: dict = {}
+    for block in blocks:
+        exec(block, seen)
+    assert (tmp_path / "out" / "trace.json").exists()
+    assert "recorded" in capsys.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import sys
 from collections.abc import Collection
 from types import CellType, FrameType
@@ -48,13 +47,16 @@ class _Search:
     """Looks for what refers to objects, but for what the search itself does."""
 
     def __init__(self, limit: int) -> None:
+        # It would double the time of importing the package.
+        from inspect import CO_OPTIMIZED
+
         self.limit = limit
         self.tensors = [o for o in gc.get_objects() if _C.is_tensor(o)]
         self.locals = [
             (frame.f_code.co_name, _locals(frame))
             for top in sys._current_frames().values()
             for frame in _stack(top)
-            if frame.f_code.co_flags & inspect.CO_OPTIMIZED
+            if frame.f_code.co_flags & CO_OPTIMIZED
             and frame.f_globals.get("__name__") not in (__name__, _REPORT)
         ]
         self.own = {id(self.tensors), id(self.locals), *(id(names) for _, names in self.locals)}

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rustgrad import _C
 from rustgrad.utils.flop_counter import text_table
@@ -53,8 +50,7 @@ def record_modules(module: Any) -> Iterator[ModuleTracker]:
         yield tracker
 
 
-@dataclass(frozen=True)
-class KeptRow:
+class KeptRow(NamedTuple):
     """What the nodes of one op, module or line keep, or one tensor that others hold."""
 
     name: str
@@ -64,8 +60,7 @@ class KeptRow:
     buffers: int
 
 
-@dataclass(frozen=True)
-class MemoryReport:
+class MemoryReport(NamedTuple):
     """The memory that a graph keeps for its backward: what :func:`memory` returns.
 
     It is plain data, and keeps nothing of the graph alive. ``str(report)`` is a table.
@@ -94,7 +89,11 @@ class MemoryReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as dictionaries, lists, strings and numbers."""
-        return asdict(self)
+        rows = {
+            name: [row._asdict() for row in value] if isinstance(value, list) else value
+            for name, value in self._asdict().items()
+        }
+        return rows
 
     def json(self, path: str | os.PathLike | None = None) -> str:
         """The report as JSON, also written to ``path`` if there is one.
@@ -102,9 +101,12 @@ class MemoryReport:
         Raises:
             OSError: the file cannot be written.
         """
+        import json
+
         text = json.dumps(self.as_dict())
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
         return text
 
     def table(self, row_limit: int = 20) -> str:
@@ -301,8 +303,7 @@ def memory(loss: Any, *, module: Any = None, held: Sequence[Any] = ()) -> Memory
     )
 
 
-@dataclass
-class KeptByNode:
+class KeptByNode(NamedTuple):
     """What :func:`kept_by_node` returns; it keeps the nodes alive."""
 
     nodes: dict[int, Any]
@@ -346,8 +347,7 @@ def kept_by_node(
     return KeptByNode(nodes, sizes, list(leaves.values()), used, packed)
 
 
-@dataclass(frozen=True)
-class LiveGraph:
+class LiveGraph(NamedTuple):
     """Nodes that are alive and hang together: plain data, which keeps nothing alive."""
 
     #: The names of the nodes that no other one consumes.
@@ -400,8 +400,8 @@ def live_graphs() -> list[LiveGraph]:
     for numbers in sorted(members.values(), key=lambda numbers: numbers[-1]):
         roots = [nodes[n].name() for n in numbers if n not in consumed]
         size = _kept_bytes((nodes[n] for n in numbers), leaf_storages)
-        sites = [s for n in numbers if (s := nodes[n].site)] or [None]
-        graphs.append(LiveGraph(roots, len(numbers), size, sites[0], sites[-1]))
+        first, last = (nodes[numbers[i]].site for i in (0, -1))
+        graphs.append(LiveGraph(roots, len(numbers), size, first, last))
     return graphs
 
 
@@ -420,8 +420,7 @@ def _kept_bytes(nodes: Iterable[Any], but: set[int]) -> int:
     return sum(sizes.values())
 
 
-@dataclass(frozen=True)
-class LeakRow:
+class LeakRow(NamedTuple):
     """Nodes of one line that are still alive."""
 
     line: str
@@ -490,7 +489,7 @@ class leaks:
         found = {n: v for n, v in alive.items() if n > self._since and not _is_leaf(v)}
         leaf_storages = _leaf_storages(alive.values())
         by_line: dict[str, list[Any]] = defaultdict(list)
-        consumed = set()
+        consumed: set[int] = set()
         for number in sorted(found):
             node = found[number]
             by_line[node.site or "(unknown)"].append(node)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from rustgrad import _C
@@ -50,8 +49,16 @@ class _Measured:
 
     __slots__ = ()
     count: int
-    cpu_time_total: float
-    self_cpu_time_total: float
+
+    @property
+    def cpu_time_total(self) -> float:
+        """How long it took; of several, the time in which at least one ran."""
+        raise NotImplementedError
+
+    @property
+    def self_cpu_time_total(self) -> float:
+        """How long it took itself, without what ran within it."""
+        raise NotImplementedError
 
     @property
     def cpu_time(self) -> float:
@@ -141,8 +148,12 @@ class FunctionEvent(_Measured):
     @property
     def self_cpu_time_total(self) -> float:
         """The same, without what ran within it."""
-        inner = sum(c.end - c.begin for c in self.cpu_children)
-        return (self.end - self.begin - inner) / 1000
+        return self.self_nanoseconds / 1000
+
+    @property
+    def self_nanoseconds(self) -> int:
+        """The same, in nanoseconds."""
+        return self.end - self.begin - sum(c.end - c.begin for c in self.cpu_children)
 
     @property
     def sequence_nr(self) -> int:
@@ -179,7 +190,7 @@ class FunctionEventAvg(_Measured):
         self.line = first.line
         self.stack = first.stack
         self.count = 0
-        self.cpu_time_total = self.self_cpu_time_total = 0.0
+        self._nanoseconds = self._self_nanoseconds = 0
         self.cpu_memory_usage = self.self_cpu_memory_usage = 0
         self.flops = 0
         self._lines: set[str | None] = set()
@@ -188,6 +199,16 @@ class FunctionEventAvg(_Measured):
     def name(self) -> str:
         """The key."""
         return self.key
+
+    @property
+    def cpu_time_total(self) -> float:
+        """How long the events took."""
+        return self._nanoseconds / 1000
+
+    @property
+    def self_cpu_time_total(self) -> float:
+        """How long they took themselves."""
+        return self._self_nanoseconds / 1000
 
     @property
     def lines(self) -> int:
@@ -202,12 +223,12 @@ class FunctionEventAvg(_Measured):
     def add(self, event: FunctionEvent, outermost: bool) -> None:
         """Adds an event, and its whole time if it is ``outermost``."""
         self.count += 1
-        self.self_cpu_time_total += event.self_cpu_time_total
+        self._self_nanoseconds += event.self_nanoseconds
         self.self_cpu_memory_usage += event.self_cpu_memory_usage
         self.flops += event.flops
         self._lines.add(event.line)
         if outermost:
-            self.cpu_time_total += event.cpu_time_total
+            self._nanoseconds += event.end - event.begin
             self.cpu_memory_usage += event.cpu_memory_usage
 
     def __repr__(self) -> str:
@@ -449,19 +470,23 @@ def _place(event: Any, width: int) -> str:
     return f"{text} (+{more} more)" if more else text
 
 
-@lru_cache(maxsize=4096)
-def _describe(site: int) -> str | None:
-    return _C.describe_site(site).removeprefix(" at ") or None
+class _Lines(dict[int, "str | None"]):
+    """``file:line`` by the numbers that the core gives to lines."""
+
+    def __missing__(self, site: int) -> str | None:
+        self[site] = _C.describe_site(site).removeprefix(" at ") or None
+        return self[site]
 
 
 def memory_of(recorder: Recorder, raw: Sequence[Any]) -> list[MemoryPoint]:
     """The memory after each of the core's events."""
+    lines = _Lines()
     points = [MemoryPoint(recorder.begin / 1000, recorder.bytes_at_begin, None, None)]
-    points += [MemoryPoint(e[2] / 1000, e[6], e[0], _describe(e[3])) for e in raw]
+    points += [MemoryPoint(e[2] / 1000, e[6], e[0], lines[e[3]]) for e in raw]
     return points
 
 
-def events_of(recorder: Recorder, raw: Sequence[Any], options: dict[str, bool]) -> EventList:
+def events_of(recorder: Recorder, raw: Sequence[Any], options: dict[str, Any]) -> EventList:
     """The core's events, ranges, calls of modules, and nodes, as a tree."""
     now = recorder.core.now()
     tracker = recorder.tracker
@@ -476,10 +501,11 @@ def events_of(recorder: Recorder, raw: Sequence[Any], options: dict[str, bool]) 
             begin = max(call.began, recorder.begin)
             events.append(FunctionEvent(call.path, "module", begin, end))
     names: dict[int, str] = {}
+    lines = _Lines()
     ops = []
     held = recorder.bytes_at_begin
     for entry in raw:
-        ops.append(_op_event(entry, options))
+        ops.append(_op_event(entry, options, lines))
         ops[-1].self_cpu_memory_usage = entry[6] - held
         held = entry[6]
         if entry[7] is not None:
@@ -488,7 +514,9 @@ def events_of(recorder: Recorder, raw: Sequence[Any], options: dict[str, bool]) 
     events += reversed(ops)
     events.sort(key=lambda e: (e.begin, -e.end))
     found = EventList(**options)
-    todo = [(root, None) for root in reversed(_with_nodes(_nest(events), None, names))]
+    todo: list[tuple[FunctionEvent, str | None]] = [
+        (root, None) for root in reversed(_with_nodes(_nest(events), None, names))
+    ]
     while todo:
         event, module = todo.pop()
         event.id = len(found)
@@ -510,13 +538,13 @@ def events_of(recorder: Recorder, raw: Sequence[Any], options: dict[str, bool]) 
     return found
 
 
-def _op_event(entry: Any, options: dict[str, bool]) -> FunctionEvent:
+def _op_event(entry: Any, options: dict[str, Any], lines: _Lines) -> FunctionEvent:
     name, begin, end, site, inputs, outputs, _, node = entry
     event = FunctionEvent(name, "op", begin, end)
-    event.call_line = event.line = _describe(site)
+    event.call_line = event.line = lines[site]
     if node is not None:
         event.node = node[0]
-        event.line = _describe(node[2]) or event.line
+        event.line = lines[node[2]] or event.line
     if options["record_shapes"]:
         event.input_shapes = [list(shape) for shape, _ in inputs]
         event.input_types = [str(dtype).removeprefix("rustgrad.") for _, dtype in inputs]

@@ -7,7 +7,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from .events import EventList, MemoryPoint, events_of, memory_of
@@ -119,11 +118,11 @@ def tensorboard_trace_handler(
     import socket
 
     def handler(prof: profile) -> None:
-        folder = Path(dir_name)
-        folder.mkdir(parents=True, exist_ok=True)
+        os.makedirs(dir_name, exist_ok=True)
         worker = worker_name or f"{socket.gethostname()}_{os.getpid()}"
         suffix = ".pt.trace.json" + (".gz" if use_gzip else "")
-        prof.export_chrome_trace(folder / f"{worker}.{time.time_ns()}{suffix}")
+        name = f"{worker}.{time.time_ns()}{suffix}"
+        prof.export_chrome_trace(os.path.join(dir_name, name))
 
     return handler
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -29,22 +28,27 @@ class NodeClock:
         return _C.gradient_edge(self._leaf)[0]._sequence_nr()
 
 
-@dataclass(slots=True)
 class Call:
-    """A call of a module."""
+    """A call of a module.
 
-    #: The module's name: ``"encoder.0"``; of what :class:`ModuleTracker` was given, ``""``.
-    path: str
-    #: The name of its class.
-    type: str
-    #: The call within which it happened, as a place in the list of calls.
-    parent: int | None
-    #: The numbers of the nodes that were recorded during it lie between these.
-    first: int
-    last: int = -1
-    #: What ``notice`` returned when it began and when it ended.
-    began: Any = None
-    ended: Any = None
+    Attributes:
+        path: the module's name: ``"encoder.0"``; of what :class:`ModuleTracker` was given, ``""``.
+        type: the name of its class.
+        parent: the call within which it happened, as a place in the list of calls, or ``None``.
+        first: the numbers of the nodes that were recorded during it are greater;
+        last: and less than this, or -1 while it has not ended.
+        began: what ``notice`` returned when it began; ``ended`` likewise.
+    """
+
+    __slots__ = ("began", "ended", "first", "last", "parent", "path", "type")
+
+    def __init__(self, path: str, type: str, parent: int | None, first: int, began: Any) -> None:
+        self.path, self.type, self.parent, self.first, self.began = path, type, parent, first, began
+        self.last = -1
+        self.ended: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.path or self.type}: nodes {self.first} to {self.last}>"
 
 
 class ModuleTracker:
@@ -127,7 +131,7 @@ class ModuleTracker:
         began = self._notice() if self._notice else None
         parent = self._open[-1][1] if self._open else None
         name, kind = self._name(module), type(module).__name__
-        call = Call(name, kind, parent, self._clock.now(), began=began)
+        call = Call(name, kind, parent, self._clock.now(), began)
         self._open.append((module, len(self.calls)))
         self.calls.append(call)
 

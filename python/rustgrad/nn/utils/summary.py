@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import rustgrad as rg
 from rustgrad import _C
@@ -16,8 +15,7 @@ from rustgrad.utils.module_tracker import ModuleTracker
 __all__ = ["ModuleSummary", "SummaryRow", "summary"]
 
 
-@dataclass
-class SummaryRow:
+class SummaryRow(NamedTuple):
     """A call of a module."""
 
     #: The module's name in the model: ``"encoder.0"``; ``""`` is the model itself.
@@ -36,8 +34,7 @@ class SummaryRow:
     kept_bytes: int
 
 
-@dataclass
-class ModuleSummary:
+class ModuleSummary(NamedTuple):
     """What :func:`summary` returns; ``str()`` of it is a table."""
 
     rows: list[SummaryRow]
