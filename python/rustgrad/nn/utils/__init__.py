@@ -2,11 +2,9 @@
 
 from .clip_grad import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
-from .summary import ModuleSummary, SummaryRow, summary
+from .module_summary import summary
 
 __all__ = [
-    "ModuleSummary",
-    "SummaryRow",
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
