@@ -59,7 +59,13 @@ def supported_activities() -> set[ProfilerActivity]:
 
 
 def schedule(
-    *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0
+    *,
+    wait: int,
+    warmup: int,
+    active: int,
+    repeat: int = 0,
+    skip_first: int = 0,
+    skip_first_wait: int = 0,
 ) -> Callable[[int], ProfilerAction]:
     """What a profile does in each step: cycles of waiting, warming up, and recording.
 
@@ -69,6 +75,7 @@ def schedule(
         active: steps after those that are recorded.
         repeat: how many cycles there are; 0: as many as there are steps for.
         skip_first: steps before the first cycle.
+        skip_first_wait: if not 0, the first cycle does not wait.
 
     Returns:
         A function from the number of a step to its :class:`ProfilerAction`.
@@ -92,7 +99,11 @@ def schedule(
         if step < 0:
             raise ValueError(f"[schedule] the number of a step must not be negative: {step}")
         step -= skip_first
-        if step < 0 or (repeat and step >= repeat * cycle):
+        if step < 0:
+            return ProfilerAction.NONE
+        if skip_first_wait:
+            step += wait
+        if repeat and step >= repeat * cycle:
             return ProfilerAction.NONE
         step %= cycle
         if step < wait:
