@@ -133,7 +133,7 @@ class Node:
     @property
     def _output_meta(self) -> list[tuple[Size, dtype]]: ...
     @property
-    def _saved_meta(
+    def _saves(
         self,
     ) -> list[tuple[str, Size | None, dtype | None, _int | None, _int | None, _int | None]]: ...
     @property

@@ -293,7 +293,7 @@ impl PyNode {
     /// For each saved tensor: name, shape, type, bytes of its elements, bytes and address of its
     /// storage. Shape to address are `None` where hooks have packed it.
     #[getter]
-    fn _saved_meta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    fn _saves<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
         for named in self.saved() {
             let Saved::Tensor(saved) = &named.saved else {

@@ -192,7 +192,7 @@ def _storages(tensors: Sequence[Any]) -> list[tuple[int, int]]:
     try:
         leaf = _C.zeros((), requires_grad=True)
         node = _Probe.apply(leaf, *[t.detach() for t in tensors]).grad_fn
-        places = [(storage, size) for *_, size, storage in node._saved_meta]
+        places = [(storage, size) for *_, size, storage in node._saves]
     finally:
         _C.set_grad_enabled(before)
     if any(storage is None for storage, _ in places):
@@ -336,7 +336,7 @@ def kept_by_node(
     found: set[int] = set()
     packed = 0
     for number in order:
-        for *_, size, storage in nodes[number]._saved_meta:
+        for *_, size, storage in nodes[number]._saves:
             if storage is None:
                 packed += 1
             elif storage not in found:
@@ -414,7 +414,7 @@ def _kept_bytes(nodes: Iterable[Any], but: set[int]) -> int:
     sizes = {
         storage: buffer_bytes(size)
         for node in nodes
-        for *_, size, storage in node._saved_meta
+        for *_, size, storage in node._saves
         if storage is not None and storage not in but
     }
     return sum(sizes.values())

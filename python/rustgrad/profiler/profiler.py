@@ -237,8 +237,7 @@ class profile:
         """Ends. What was being recorded goes to ``on_trace_ready``.
 
         Raises:
-            RuntimeError: it has not begun, or began on another thread, or something that watches
-                ops and was entered since has not been left.
+            RuntimeError: it has not begun, or began on another thread.
         """
         recorder = self._recorder
         if recorder is None:
@@ -248,7 +247,6 @@ class profile:
         recording = self.current_action in _RECORDING
         if recording:
             self._collect(recorder)
-        recorder.check()
         self.current_action = ProfilerAction.NONE
         if recording and self.on_trace_ready is not None:
             self.on_trace_ready(self)

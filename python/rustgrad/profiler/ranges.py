@@ -69,8 +69,7 @@ class Recorder:
         """Ends.
 
         Raises:
-            RuntimeError: it began on another thread, or something that watches ops was entered
-                since and not left.
+            RuntimeError: it began on another thread.
         """
         if threading.get_ident() != self._thread:
             raise RuntimeError(
@@ -78,7 +77,7 @@ class Recorder:
                 "thread's ops"
             )
         end = self.core.now()
-        _C.pop_observer()
+        self.core.remove()
         _active.recorders = tuple(r for r in _active.recorders if r is not self)
         if self.tracker is not None:
             self.tracker.__exit__()
@@ -89,21 +88,6 @@ class Recorder:
         for r in self.ranges:
             if r.end < 0:
                 r.end = end
-
-    def check(self) -> None:
-        """Makes sure that what :meth:`stop` took back was this one's observer.
-
-        Raises:
-            RuntimeError: it was another's.
-        """
-        before = self.core.now()
-        _C.empty(0)
-        if any(event[1] >= before for event in self.core.take()):
-            raise RuntimeError(
-                "[profile] something that watches ops (a memory budget, a checkpoint, another "
-                "profile) was entered after the profile was started, and is still entered: leave "
-                "it before the profile is stopped"
-            )
 
     def reset(self) -> None:
         """Forgets what was noted so far, but for ranges that are open."""

@@ -177,7 +177,7 @@ class FlopCounterMode:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _C.pop_observer()
+        self._profiler.remove()
         self._tracker.__exit__()
         self._count()
         self._profiler = None

@@ -308,7 +308,7 @@ class _Walk:
                         for after, output in node.next_functions
                     ],
                     outputs=[(tuple(shape), _types[dtype]) for shape, dtype in node._output_meta],
-                    saved=[saved.entry(*meta) for meta in node._saved_meta],
+                    saved=[saved.entry(*meta) for meta in node._saves],
                     arguments={k: plain(v) for k, v in node._arguments.items()},
                     site=node.site,
                     label=labels.get(key),
@@ -387,7 +387,7 @@ class _Storages:
                 continue
             # A node that saves no element of the leaf, but its storage, tells which it is.
             node: Any = (probe * t.detach().unsqueeze(0).narrow(0, 0, 0)).grad_fn
-            self._leaves |= {s[5] for s in node._saved_meta if s[4]}
+            self._leaves |= {s[5] for s in node._saves if s[4]}
 
     def entry(
         self,
@@ -398,7 +398,7 @@ class _Storages:
         storage_size: int | None,
         storage: int | None,
     ) -> Saved:
-        """What a node's ``_saved_meta`` says of a tensor."""
+        """What a node's ``_saves`` says of a tensor."""
         name = "self" if name == "input" else name
         if shape is None or storage is None:
             return Saved(name, None, None, None, None, None)
