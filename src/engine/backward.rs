@@ -162,7 +162,7 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
     ensure!(
         outputs.len() == grads.len(),
         runtime,
-        "got {} tensors and {} gradients",
+        "got {} tensors and {} gradients: give one gradient, or None, for each tensor",
         outputs.len(),
         grads.len()
     );
@@ -182,7 +182,7 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
                     *g.shape() == *meta.shape,
                     runtime,
                     "Mismatch in shape: grad_output[{i}] has a shape of {} and output[{i}] has a \
-                     shape of {}.",
+                     shape of {}. A gradient has the shape of what it belongs to.",
                     g.shape(),
                     meta.shape
                 );
@@ -208,7 +208,10 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
 fn why_not(t: Option<&Tensor>) -> String {
     match t.and_then(|t| t.cut().describe()) {
         Some(cut) => format!(": {cut}"),
-        None => String::new(),
+        None => {
+            ": nothing that it comes from requires grad. Call requires_grad_() before it is used"
+                .into()
+        }
     }
 }
 
@@ -682,7 +685,8 @@ impl Walk {
     }
 }
 
-fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
+/// What a second backward says, and who asks for what a node saved when that is gone.
+pub fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
     let by = freed.describe().map_or_else(String::new, |s| {
         format!(" They were freed by the call at {s}.")
     });

@@ -10,4 +10,4 @@ pub mod profile;
 pub mod recompute;
 pub mod task;
 
-pub use backward::{Endpoint, Grads, backward, grad};
+pub use backward::{Endpoint, Grads, backward, freed_error, grad};

@@ -6,6 +6,7 @@ use super::function::PyFunctionNode;
 use super::hooks::{self, PyAttachment};
 use super::size::size;
 use crate::base::Attr;
+use crate::engine;
 use crate::tape::node::OUTPUTS;
 use crate::tape::{Body, Meta, NodeRef, Saved, SavedTensor, When};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
@@ -175,6 +176,9 @@ impl PyNode {
         if !self.0.with(|n| matches!(n.body, Body::Custom(_))) {
             // `__getattr__` says the rest.
             return Err(PyAttributeError::new_err(()));
+        }
+        if let (Some(by), site) = self.0.with(|n| (n.freed, n.site)) {
+            return Err(engine::freed_error(&self.0, site, by).into());
         }
         let objects = self
             .saved()
