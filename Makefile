@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src python build.rs Cargo.toml Cargo.lock pyproject.toml -type f -not -name '*.so' -not -name '*.pyc')
 
-.PHONY: all demo test test-rust test-isa test-python sanitize lint typing stubs bench clean
+.PHONY: all demo docs compatibility test test-rust test-isa test-python sanitize lint typing stubs bench clean
 
 all: $(VENV)/wheel
 
@@ -25,6 +25,18 @@ $(VENV)/wheel: $(VENV)/ready $(SOURCES)
 # Trains a network on handwritten digits; pictures go to out/.
 demo: $(VENV)/wheel
 	$(BIN)/python examples/digits.py
+
+# The documentation as a site of its own, in out/site: open out/site/index.html. Any warning fails.
+docs: $(VENV)/wheel $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+$(VENV)/docs: $(VENV)/ready requirements-docs.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	touch $@
+
+# Writes docs/compatibility.md anew, where PyTorch is installed.
+compatibility: $(VENV)/wheel
+	$(BIN)/python tools/compatibility.py
 
 test: lint typing test-rust test-python
 

@@ -212,8 +212,9 @@ pub trait Backend: Send + Sync {
     fn scan(&self, f: Scan, out: View, index: Option<View>, x: View, dim: usize);
 
     /// `out[.., i, j] = sum_k a[.., i, k] * b[.., k, j] + bias[.., i, j]`, all of one dtype (any but
-    /// bool) and with equal (broadcast) leading dimensions; `bias` has the shape of `out`.
-    fn matmul(&self, out: View, a: View, b: View, bias: Option<View>);
+    /// bool) and with equal (broadcast) leading dimensions; `bias` has the shape of `out`. With
+    /// `relu`, floats go through [`Functor::Relu`] once they are rounded to their type.
+    fn matmul(&self, out: View, a: View, b: View, bias: Option<View>, relu: bool);
 
     /// `exp(x) / sum(exp(x))` along `dim`, or its logarithm, shifted by the maximum.
     fn softmax(&self, log: bool, out: View, x: View, dim: usize);

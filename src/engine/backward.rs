@@ -13,6 +13,7 @@
 //! what they saved, for other calls. Gradients that leaves had received stay.
 
 use super::anomaly::{self, Checks};
+use super::mask::masked;
 use super::task::Task;
 use crate::base::{Attrs, Error, Result};
 use crate::ops::{self, dispatch};
@@ -340,7 +341,7 @@ impl Walk {
             task.roots().for_each(|node| node.with(|n| n.walked = true));
         }
         if !self.how.create_graph {
-            let cut = Cut::here(CutBy::Backward, u32::MAX);
+            let cut = Cut::at(CutBy::Backward, u32::MAX, self.site);
             self.found
                 .iter()
                 .flatten()
@@ -423,7 +424,7 @@ impl Walk {
                     Some(_) => grads[0].clone(),
                     None => grads[0].take(),
                 };
-                grad.map_or(Ok(()), |grad| accumulate(leaf, grad))
+                grad.map_or(Ok(()), |grad| accumulate(leaf, grad, self.site))
             }
             Work::Freed(freed) => Err(freed_error(node, step.site, *freed)),
             Work::Custom(function) => {
@@ -571,6 +572,8 @@ impl Walk {
         for (output, leaf) in &hooks.retain {
             if let Some(grad) = &grads[*output as usize]
                 && !self.is_target(node, *output)
+                // Nobody could read the gradient, nor let go of it.
+                && leaf.owner().is_some()
             {
                 let sum = match leaf.grad() {
                     None => grad.clone(),
@@ -635,8 +638,8 @@ impl Walk {
                 let mut grad = rule
                     .vjp(&cx, i)
                     .map_err(|e| e.in_op(&format!("backward of {}", rule.name())))?;
-                if self.masks && rule.is_elementwise() {
-                    grad = masked(grad, &grads[0])?;
+                if self.masks {
+                    grad = masked(rule, attrs, grad, grads)?;
                 }
                 if let (Some(checks), Some(grad)) = (self.checks, &grad) {
                     checks.check_gradient(node, i, grad, grads, saved)?;
@@ -756,16 +759,6 @@ fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
     ops::add(&old, &grad)
 }
 
-/// The gradient of an elementwise op's input, with zeros where that of its output is zero.
-fn masked(grad: Grad, output: &Grad) -> Result<Grad> {
-    match (grad, output) {
-        (Some(grad), Some(output)) if grad.shape() == output.shape() => {
-            Ok(Some(ops::where_(ops::eq(output, 0i64)?, 0i64, grad)?))
-        }
-        (grad, _) => Ok(grad),
-    }
-}
-
 fn one() -> Attrs {
     [crate::base::Attr::Int(1)].into_iter().collect()
 }
@@ -794,7 +787,7 @@ pub(super) fn tainted_message(function: &str) -> String {
 /// Adds to a leaf's gradient. The first contribution is kept as it is if nobody else can see it;
 /// later ones are added in place unless a graph is being built, so that whoever holds `.grad`
 /// sees the sum.
-fn accumulate(leaf: &Arc<Leaf>, grad: Tensor) -> Result<()> {
+fn accumulate(leaf: &Arc<Leaf>, grad: Tensor, site: Site) -> Result<()> {
     // Nobody can read the gradient, or wants it any more.
     if !leaf.owner().is_some_and(|t| t.requires_grad()) {
         return Ok(());
@@ -808,7 +801,7 @@ fn accumulate(leaf: &Arc<Leaf>, grad: Tensor) -> Result<()> {
                 ops::clone(&grad)?
             };
             if !recording {
-                grad.set_cut(Cut::here(CutBy::Backward, u32::MAX));
+                grad.set_cut(Cut::at(CutBy::Backward, u32::MAX, site));
             }
             grad
         }

@@ -3,8 +3,8 @@
 //! NOTE [Budget]
 //! While a budget is set, each recorded op leaves a recipe for its results: the op, its arguments, and
 //! what its inputs were. A saved tensor with a recipe can be evicted at any time; when it is unpacked,
-//! the recipe runs, after those of the inputs that are gone too. After each op, while tensors hold more
-//! than the budget, that saved tensor is evicted which costs the least to compute again (with what is
+//! the recipe runs, after those of the inputs that are gone too. Before each op, while tensors would hold
+//! more than the budget with its results, that saved tensor is evicted which costs the least to compute again (with what is
 //! evicted around it) for each byte and for the time since it was used: the heuristic of dynamic tensor
 //! rematerialization (Kirisame et al., arXiv:2006.09616). Only tensors that nobody else holds count, as
 //! nothing else would free memory. What has no recipe (leaves, data, random numbers) stays. Results are
@@ -13,11 +13,11 @@
 use crate::base::{Attrs, DType, Error, Layout, Result, Scalar};
 use crate::memory::storage::WeakStorage;
 use crate::memory::{Storage, pool};
-use crate::ops::def::{Call, Kernel, OpDef};
+use crate::ops::def::{Call, Kernel, OpDef, Spec};
 use crate::ops::observe::{Observer, Unobserved};
 use crate::ops::{dispatch, random};
 use crate::tape::provenance::writer_name;
-use crate::tape::{GradMode, Packed, SavedTensor, SavedTensorHooks, Site, mode};
+use crate::tape::{GradMode, Outputs, Packed, SavedTensor, SavedTensorHooks, Site, mode};
 use crate::tensor::{Operand, Tensor};
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -35,8 +35,8 @@ pub struct Account {
     pub evictions: usize,
     /// How many ops ran again.
     pub recomputations: usize,
-    /// The most bytes that tensors held after an op, when nothing was left to evict; 0 if the
-    /// budget was kept.
+    /// The most bytes that tensors held with the results of an op, when nothing was left to evict; 0
+    /// if the budget was kept.
     pub exceeded: usize,
 }
 
@@ -144,12 +144,12 @@ impl Budget {
         }
     }
 
-    /// Evicts until tensors hold no more than the budget, or nothing is left to evict.
-    fn enforce(&self) {
-        while pool::live_bytes() > self.limit {
+    /// Evicts until there is room for `bytes` in the budget, or nothing is left to evict.
+    fn make_room(&self, bytes: usize) {
+        while pool::live_bytes().saturating_add(bytes) > self.limit {
             let Some(victim) = self.victim() else {
                 let mut state = self.state.lock();
-                state.account.exceeded = state.account.exceeded.max(pool::live_bytes());
+                state.account.exceeded = state.account.exceeded.max(pool::live_bytes() + bytes);
                 return;
             };
             drop(victim.tensor.lock().take());
@@ -209,6 +209,7 @@ impl Budget {
                         continue;
                     }
                     None => {
+                        self.make_room(frame.value.bytes);
                         let t = frame.value.recipe.run(&frame.inputs)?;
                         self.state.lock().account.recomputations += 1;
                         t
@@ -222,13 +223,8 @@ impl Budget {
             }
             match stack.last_mut() {
                 Some(consumer) => consumer.take(&t),
-                None => {
-                    drop(stack);
-                    self.enforce();
-                    return Ok(t);
-                }
+                None => return Ok(t),
             }
-            self.enforce();
         }
     }
 }
@@ -344,7 +340,14 @@ impl Drop for Value {
 }
 
 impl Observer for Budget {
-    fn before(&self, _: &Call) -> Result<Option<crate::tape::Outputs>> {
+    fn before(&self, call: &Call, in_place: bool) -> Result<Option<Outputs>> {
+        let is_new = !matches!(call.op.kernel, Kernel::View(_) | Kernel::Dynamic(_));
+        if is_new && !in_place {
+            // Wrong arguments are for the op to complain about.
+            let specs = (call.op.meta)(call).unwrap_or_default();
+            let bytes = |s: &Spec| s.shape.numel() * s.dtype.size();
+            self.make_room(specs.iter().map(bytes).sum());
+        }
         BEGAN.set(Some(Instant::now()));
         Ok(None)
     }
@@ -385,7 +388,6 @@ impl Observer for Budget {
                 drop((old, gone));
             }
         }
-        self.enforce();
         Ok(())
     }
 }

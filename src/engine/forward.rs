@@ -12,7 +12,7 @@ use crate::ops::def::{Call, Jvp, JvpCx};
 use crate::ops::{self, dispatch};
 use crate::tape::node::OUTPUTS;
 use crate::tape::{GradMode, Node, NodeId, Saved, SavedTensor, Site, VjpCx, delayed_error, mode};
-use crate::tensor::{Operand, Tangents, Tensor};
+use crate::tensor::{Creation, Operand, Tangents, Tensor};
 use crate::{bail, ensure};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
@@ -288,7 +288,7 @@ pub fn push_custom(
         let results = double_vjp(outs, &|cotangents| {
             let pair = |(g, x): (Option<Tensor>, &Tensor)| {
                 tainted.set(tainted.get() || g.as_ref().is_some_and(Tensor::is_tainted));
-                let g = g.map(|g| ops::expand(&g, x.shape())).transpose()?;
+                let g = g.map(|g| ops::sum_to(&g, x.shape())).transpose()?;
                 Ok((g, x.tangent(level)))
             };
             backward(cotangents)?
@@ -311,7 +311,13 @@ pub fn push_custom(
                 }
                 t => t,
             };
-            out.set_tangent(level, tangent);
+            match (&tangent, out.view_info()) {
+                // A view that the function wrote shows its base's tangents.
+                (Some(t), Some(view)) if view.creation != Creation::Custom => {
+                    dispatch::write_tangent(out, level, t)?;
+                }
+                _ => out.set_tangent(level, tangent),
+            }
         }
     }
     Ok(())

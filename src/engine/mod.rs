@@ -4,6 +4,7 @@ pub mod anomaly;
 mod backward;
 pub mod budget;
 pub mod forward;
+mod mask;
 pub mod mutation;
 pub mod profile;
 pub mod recompute;

@@ -62,9 +62,13 @@ impl Profiler {
 }
 
 impl Observer for Profiler {
-    fn before(&self, _: &Call) -> Result<Option<Outputs>> {
+    fn before(&self, _: &Call, _: bool) -> Result<Option<Outputs>> {
         self.open.lock().push(self.now());
         Ok(None)
+    }
+
+    fn failed(&self) {
+        self.open.lock().pop();
     }
 
     fn after(&self, call: &Call, outs: &[Tensor]) -> Result<()> {

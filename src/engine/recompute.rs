@@ -95,7 +95,7 @@ impl Replayer {
 }
 
 impl Observer for Replayer {
-    fn before(&self, call: &Call) -> Result<Option<Outputs>> {
+    fn before(&self, call: &Call, _: bool) -> Result<Option<Outputs>> {
         let i = self.next.fetch_add(1, Ordering::Relaxed);
         let calls = self.kept.calls.lock();
         let differs = |what: String| {

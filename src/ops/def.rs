@@ -175,6 +175,10 @@ pub enum Kernel {
     View(fn(&Call) -> Result<SmallVec<[Layout; 1]>>),
     /// Fills outputs allocated to `meta`.
     Compute(fn(&KernelCx) -> Result<()>),
+    /// As `Compute`, followed by the op that the call names, if any. If the second function says so, the
+    /// kernel does what that op would do, too. Then it is recorded as if it had run, so the first op's
+    /// rules read only its inputs, and the other one's only its output.
+    Fused(fn(&KernelCx) -> Result<()>, fn(&Call) -> Result<Follower>),
     /// Changes output 0, which holds a copy of input 0, or in place is input 0 itself: so it reads
     /// input 0 nowhere else, and finds all mistakes before its first write.
     Update(fn(&KernelCx) -> Result<()>),
@@ -183,6 +187,9 @@ pub enum Kernel {
     /// A program of other ops, which record themselves. `Call::overload` tells which signature.
     Composite(fn(&Call) -> Result<Outputs>),
 }
+
+/// The op that follows another, and whether the other one's kernel does its work.
+pub type Follower = Option<(&'static OpDef, bool)>;
 
 /// The type an elementwise op computes in and the type of its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@
 //! passes on from operands to results, and a gradient that carries it gets a history that raises:
 //! the gradient itself is right, its derivative would not be.
 
-use super::def::{Call, Choice, Cost, Kernel, KernelCx, OpDef};
+use super::def::{Call, Choice, Cost, Follower, Kernel, KernelCx, OpDef};
 use super::{copy, growth, meta, observe, table};
 use crate::backend::{self, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
@@ -111,12 +111,36 @@ pub fn run_overload(
     };
     let result = match op.kernel {
         Kernel::Composite(f) => return f(&call).map_err(|e| e.of_op(op.name)),
-        _ if mode::observed() => {
-            observe::around(&call, || execute(&call)).and_then(|outs| finish(&call, outs))
-        }
-        _ => execute(&call).and_then(|outs| finish(&call, outs)),
+        Kernel::Fused(_, follower) => fused(&call, follower),
+        _ => computed(&call).and_then(|outs| finish(&call, outs)),
     };
     result.map_err(|e| e.in_op(op.name))
+}
+
+/// Runs a call that another op may follow: see [`Kernel::Fused`].
+fn fused(call: &Call, follower: fn(&Call) -> Result<Follower>) -> Result<Outputs> {
+    let first = |call: &Call| computed(call).and_then(|outs| finish(call, outs));
+    let attrs = &Attrs::new();
+    let Some((op, is_done)) = follower(call)? else {
+        return first(call);
+    };
+    if !is_done {
+        let x = first(&Call { attrs, ..*call })?.swap_remove(0);
+        return run(op, &[x.into()], attrs);
+    }
+    let x = first(call)?.swap_remove(0);
+    if !x.requires_grad() && x.tangents().is_none() {
+        return Ok(smallvec![x]);
+    }
+    let out = x.alias(x.shared_layout().clone());
+    let inputs = &[x.into()];
+    let second = Call {
+        op,
+        inputs,
+        attrs,
+        overload: 0,
+    };
+    finish(&second, smallvec![out])
 }
 
 /// Records a call and pushes its tangents.
@@ -139,7 +163,8 @@ fn finish(call: &Call, mut outs: Outputs) -> Result<Outputs> {
 /// Notes why results have no history: see NOTE [Cuts].
 #[inline]
 fn note_cut(call: &Call, outs: &[Tensor]) {
-    if mode::in_unrecorded_backward() {
+    // What is made anew takes no more than shapes from its inputs.
+    if mode::in_unrecorded_backward() || matches!(call.op.kernel, Kernel::Dynamic(_)) {
         return;
     }
     for t in call.tensors() {
@@ -225,6 +250,15 @@ pub fn device_of(inputs: &[Operand]) -> Result<Device> {
     Ok(device.unwrap_or_default())
 }
 
+/// Runs the kernel, between observers if there are any.
+#[inline]
+fn computed(call: &Call) -> Result<Outputs> {
+    if mode::observed() {
+        return observe::around(call, || execute(call));
+    }
+    execute(call)
+}
+
 /// Runs the kernel into new outputs.
 fn execute(call: &Call) -> Result<Outputs> {
     match call.op.kernel {
@@ -249,7 +283,7 @@ fn execute(call: &Call) -> Result<Outputs> {
             let view = |(i, l)| x.make_view(l, call.op, call.attrs, i, creation);
             Ok(layouts.into_iter().enumerate().map(view).collect())
         }
-        Kernel::Compute(f) => {
+        Kernel::Compute(f) | Kernel::Fused(f, _) => {
             let specs = (call.op.meta)(call)?;
             let device = device_of(call.inputs)?;
             let outs = specs
@@ -664,6 +698,8 @@ fn before_write(call: &Call, needs: u64) -> Result<SmallVec<[Operand; 3]>> {
             held.set_history(t.grad_edge()?);
             Ok(held.into())
         }
+        // An input without a clear history must be known before anything is written.
+        Operand::Tensor(t) => t.grad_edge().map(|_| input.clone()),
         other => Ok(other.clone()),
     };
     call.inputs.iter().enumerate().map(before).collect()
@@ -695,7 +731,9 @@ fn detach_aliases(call: &Call) -> Result<Option<SmallVec<[Operand; 3]>>> {
 /// The elements as they are now, with the history as it is now.
 fn copy_with_history(x: &Tensor) -> Result<Tensor> {
     let copy = super::clone_data(x)?;
-    if let Some(edge) = x.grad_edge()? {
+    if mode::grad_enabled()
+        && let Some(edge) = x.grad_edge()?
+    {
         copy.set_history(Some(edge));
     }
     copy.set_tangents(x.tangents());
@@ -714,33 +752,34 @@ fn rebase(call: &Call, needs: u64, x: &Tensor, original: &[Operand]) -> Result<(
 /// # Errors
 /// When the base's own history cannot be told.
 pub fn write_history(x: &Tensor, written: Edge) -> Result<()> {
-    let Some(view) = x.view_info() else {
-        x.set_history(Some(written));
-        return Ok(());
-    };
-    let base = &view.base;
-    let Some(chain) = &view.chain else {
-        bail!(
-            runtime,
-            "a tensor that a custom function returned as it was must not be written"
-        )
-    };
-    let scatter: Attrs = [crate::base::Attr::Any(chain.clone())]
-        .into_iter()
-        .collect();
-    let base_edge = base.grad_edge()?;
-    let site = Site::current();
-    let node = NodeRef::new(|n| {
-        n.body = Body::Op(&table::VIEW_SCATTER);
-        n.attrs = scatter;
-        n.edges.extend([base_edge, Some(written.clone())]);
-        n.inputs.extend([None, Some(x.meta())]);
-        n.outputs.push(base.meta());
-        n.site = site;
-    });
-    write_history(base, Edge { node, output: 0 })?;
-    // What lies in the view now is what was written: its edge need not go through the base.
-    x.set_history(Some(written));
+    let mut target = x;
+    let mut written = written;
+    while let Some(view) = target.view_info() {
+        let base = &view.base;
+        let Some(chain) = &view.chain else {
+            bail!(
+                runtime,
+                "a tensor that a custom function returned as it was must not be written"
+            )
+        };
+        let scatter: Attrs = [crate::base::Attr::Any(chain.clone())]
+            .into_iter()
+            .collect();
+        let base_edge = base.grad_edge()?;
+        let site = Site::current();
+        let node = NodeRef::new(|n| {
+            n.body = Body::Op(&table::VIEW_SCATTER);
+            n.attrs = scatter;
+            n.edges.extend([base_edge, Some(written)]);
+            n.inputs.extend([None, Some(target.meta())]);
+            n.outputs.push(base.meta());
+            n.site = site;
+        });
+        // The view itself takes its edge from the base when it is asked for it.
+        target.outdate();
+        (target, written) = (base, Edge { node, output: 0 });
+    }
+    target.set_history(Some(written));
     Ok(())
 }
 
@@ -761,19 +800,29 @@ fn push_forward_in_place(x: &Tensor, src: &Operand) -> Result<()> {
             Some(t) => super::expand(&super::cast(&t, x.dtype())?, x.shape())?,
             None => zeros(x)?,
         };
-        let t = match x.view_info() {
-            Some(ViewInfo {
-                chain: Some(chain), ..
-            }) => {
-                let base = target.tangent(level).map_or_else(|| zeros(target), Ok)?;
-                super::view_scatter(&base, &t, chain)?
-            }
-            // The tangent must not share memory with the source's.
-            _ => super::clone(&t)?,
-        };
-        target.set_tangent(level, Some(t));
+        write_tangent(x, level, &t)?;
     }
     Ok(())
+}
+
+/// The tangent of a tensor that was written in place; through a view, a part of the base's.
+///
+/// # Errors
+/// When the tangent does not have the tensor's shape.
+pub fn write_tangent(x: &Tensor, level: u32, t: &Tensor) -> Result<()> {
+    let Some(ViewInfo {
+        base,
+        chain: Some(chain),
+        ..
+    }) = x.view_info()
+    else {
+        // The tangent must not share memory with another's.
+        x.set_tangent(level, Some(super::clone(t)?));
+        return Ok(());
+    };
+    let zeros = || Tensor::zeros(base.shape().clone(), base.dtype(), base.device());
+    let old = base.tangent(level).map_or_else(zeros, Ok)?;
+    write_tangent(base, level, &super::view_scatter(&old, t, chain)?)
 }
 
 /// PyTorch's conditions for writing a tensor in place, in its sentences.

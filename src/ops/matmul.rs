@@ -1,6 +1,10 @@
 //! Matrix products.
 
-use super::def::{Batch, Cost, Forms, IN, Jvp, Kernel, KernelCx, NOTHING, OpDef, grad, spec};
+use super::activation::{RELU, SIGMOID, TANH};
+use super::def::{
+    Batch, Call, Cost, Follower, Forms, IN, Jvp, Kernel, KernelCx, NOTHING, OpDef, Promote, grad,
+    spec,
+};
 use super::{add, expand, mul, reshape, transpose, unsqueeze};
 use crate::backend::View;
 use crate::base::{DType, Layout, Result, Shape};
@@ -84,7 +88,7 @@ pub static MM: OpDef = OpDef {
     kernel: Kernel::Compute(|cx| {
         let (a, b) = (cx.call.tensor(0), cx.call.tensor(1));
         cx.backend
-            .matmul(cx.outs[0].as_view(), a.as_view(), b.as_view(), None);
+            .matmul(cx.outs[0].as_view(), a.as_view(), b.as_view(), None, false);
         Ok(())
     }),
     // d(A B) = dA B + A dB:  (n, m)(m, k) -> (n, k),  (k, n)(n, m) -> (k, m)
@@ -301,6 +305,7 @@ fn product(cx: &KernelCx, a: &Layout, b: &Layout) {
         View { layout: a, ..x },
         View { layout: b, ..y },
         None,
+        false,
     );
 }
 
@@ -344,12 +349,33 @@ pub static DOT: OpDef = OpDef {
     ..PRODUCT
 };
 
+/// The activation that a call of `linear` names: one whose derivative is computed from its output alone,
+/// so that nobody needs what it was applied to. Sums go through `relu` in registers. The others take
+/// many times as long as reading a product again, so they run as the ops they are.
+fn activation(call: &Call) -> Result<Follower> {
+    if call.attrs.is_empty() || call.attrs.is_none(0) {
+        return Ok(None);
+    }
+    let is_float = call.tensor(0).dtype().is_float();
+    Ok(Some(match call.attrs.str(0) {
+        "relu" => (&RELU, is_float),
+        "tanh" => (&TANH, false),
+        "sigmoid" => (&SIGMOID, false),
+        other => bail!(
+            value,
+            "activation must be 'relu', 'tanh', 'sigmoid' or None, but got '{other}'; apply others to \
+             the result"
+        ),
+    }))
+}
+
 /// `linear`.
 pub static LINEAR: OpDef = OpDef {
     name: "linear",
     doc: "`input @ weight.T + bias` for `input` (.., k), `weight` (m, k) and `bias` (m): shape (.., m). \
-          `weight` may also be (k), which gives (..).",
-    sig: &["(input, weight, bias: Tensor? = None)"],
+          `weight` may also be (k), which gives (..). `activation` ('relu', 'tanh' or 'sigmoid') is \
+          applied to that, as by the function of its name.",
+    sig: &["(input, weight, bias: Tensor? = None, activation: str? = None)"],
     forms: Forms::NN,
     meta: |call| {
         let (x, w) = (call.tensor(0), call.tensor(1));
@@ -376,7 +402,7 @@ pub static LINEAR: OpDef = OpDef {
         if w.ndim() == 2 {
             shape.push(w.shape()[0]);
         }
-        let dtype = same_dtype(x, w)?;
+        let mut dtype = same_dtype(x, w)?;
         if let Some(b) = call.tensor_opt(2) {
             same_dtype(x, b)?;
             ensure!(
@@ -386,45 +412,12 @@ pub static LINEAR: OpDef = OpDef {
                 b.shape()
             );
         }
+        if matches!(activation(call)?, Some((op, _)) if !std::ptr::eq(op, &RELU)) {
+            dtype = super::meta::promote(call, Promote::Float)?.1;
+        }
         Ok(spec(shape, dtype))
     },
-    kernel: Kernel::Compute(|cx| {
-        let (x, w, out) = (cx.call.tensor(0), cx.call.tensor(1), &cx.outs[0]);
-        let k = x.shape()[x.ndim() - 1];
-        let m = if w.ndim() == 2 { w.shape()[0] } else { 1 };
-        let rows: usize = x.shape()[..x.ndim() - 1].iter().product();
-        let flat = in_rows(x, [rows, k])?;
-        let bias = match cx.call.tensor_opt(2) {
-            Some(b) => Some(in_rows(
-                &b.alias(b.layout().broadcast_to(out.shape())),
-                [rows, m],
-            )?),
-            None => None,
-        };
-        let wl = w.layout();
-        let wt = Layout {
-            shape: Shape::from([k, m]),
-            strides: match w.ndim() {
-                2 => Shape::from([wl.strides[1], wl.strides[0]]),
-                _ => Shape::from([wl.strides[0], 0]),
-            },
-            offset: wl.offset,
-        };
-        let target = Layout::contiguous(Shape::from([rows, m]));
-        cx.backend.matmul(
-            View {
-                layout: &target,
-                ..out.as_view()
-            },
-            flat.as_view(),
-            View {
-                layout: &wt,
-                ..w.as_view()
-            },
-            bias.as_ref().map(Tensor::as_view),
-        );
-        Ok(())
-    }),
+    kernel: Kernel::Fused(affine, activation),
     grads: &[
         // d = g W:  (.., m)(m, k) -> (.., k)
         grad(IN(1), |cx| {
@@ -460,6 +453,46 @@ pub static LINEAR: OpDef = OpDef {
     cost: Cost::Heavy,
     ..OpDef::BASE
 };
+
+/// `x W^T + b`, and `relu` of it if asked for.
+fn affine(cx: &KernelCx) -> Result<()> {
+    let (x, w, out) = (cx.call.tensor(0), cx.call.tensor(1), &cx.outs[0]);
+    let k = x.shape()[x.ndim() - 1];
+    let m = if w.ndim() == 2 { w.shape()[0] } else { 1 };
+    let rows: usize = x.shape()[..x.ndim() - 1].iter().product();
+    let flat = in_rows(x, [rows, k])?;
+    let bias = match cx.call.tensor_opt(2) {
+        Some(b) => Some(in_rows(
+            &b.alias(b.layout().broadcast_to(out.shape())),
+            [rows, m],
+        )?),
+        None => None,
+    };
+    let wl = w.layout();
+    let wt = Layout {
+        shape: Shape::from([k, m]),
+        strides: match w.ndim() {
+            2 => Shape::from([wl.strides[1], wl.strides[0]]),
+            _ => Shape::from([wl.strides[0], 0]),
+        },
+        offset: wl.offset,
+    };
+    let target = Layout::contiguous(Shape::from([rows, m]));
+    cx.backend.matmul(
+        View {
+            layout: &target,
+            ..out.as_view()
+        },
+        flat.as_view(),
+        View {
+            layout: &wt,
+            ..w.as_view()
+        },
+        bias.as_ref().map(Tensor::as_view),
+        matches!(activation(cx.call)?, Some((_, true))),
+    );
+    Ok(())
+}
 
 /// A tensor as a matrix of so many rows and columns: its own elements if they lie evenly, else a copy.
 fn in_rows(x: &Tensor, sizes: [usize; 2]) -> Result<Tensor> {

@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 /// See NOTE [Observers].
 pub trait Observer: Send + Sync {
-    /// A call is about to run. Results, if any, are taken instead of running it; not for writes in
-    /// place.
+    /// A call is about to run; `in_place` if it writes its first input. Results, if any, are taken
+    /// instead of running it, but for writes in place.
     ///
     /// # Errors
     /// The call then fails with this error, before anything has changed.
-    fn before(&self, _call: &Call) -> Result<Option<Outputs>> {
+    fn before(&self, _call: &Call, _in_place: bool) -> Result<Option<Outputs>> {
         Ok(None)
     }
 
@@ -29,6 +29,9 @@ pub trait Observer: Send + Sync {
     /// # Errors
     /// The call then fails with this error.
     fn after(&self, call: &Call, outs: &[Tensor]) -> Result<()>;
+
+    /// A call has failed.
+    fn failed(&self) {}
 }
 
 thread_local! {
@@ -46,6 +49,16 @@ pub fn pop() -> Option<Arc<dyn Observer>> {
     let popped = OBSERVERS.with_borrow_mut(Vec::pop);
     mode::set_observed(OBSERVERS.with_borrow(|o| !o.is_empty()));
     popped
+}
+
+/// Takes an observer back, wherever it stands; `false` if it is not there.
+pub fn remove(observer: &Arc<dyn Observer>) -> bool {
+    let removed = OBSERVERS.with_borrow_mut(|o| {
+        let place = o.iter().rposition(|other| Arc::ptr_eq(other, observer))?;
+        Some(o.remove(place))
+    });
+    mode::set_observed(OBSERVERS.with_borrow(|o| !o.is_empty()));
+    removed.is_some()
 }
 
 /// No observer sees what runs until this goes out of scope.
@@ -74,11 +87,11 @@ pub(super) fn around(call: &Call, run: impl FnOnce() -> Result<Outputs>) -> Resu
     let mut outs = None;
     for observer in &observers {
         let _unobserved = Unobserved::new();
-        outs = observer.before(call)?.or(outs);
+        outs = observer.before(call, false)?.or(outs);
     }
     let outs = match outs {
         Some(outs) => outs,
-        None => run()?,
+        None => run().inspect_err(|_| observers.iter().for_each(|o| o.failed()))?,
     };
     after(&observers, call, &outs)?;
     Ok(outs)
@@ -94,9 +107,9 @@ pub(super) fn around_write(
     let observers = OBSERVERS.with_borrow(Clone::clone);
     for observer in &observers {
         let _unobserved = Unobserved::new();
-        observer.before(call)?;
+        observer.before(call, true)?;
     }
-    write()?;
+    write().inspect_err(|_| observers.iter().for_each(|o| o.failed()))?;
     after(&observers, call, std::slice::from_ref(x))
 }
 

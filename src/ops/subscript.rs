@@ -227,8 +227,7 @@ pub fn get_item(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
 /// When the index does not fit the shape, the value does not broadcast to what it names, or `x` must
 /// not be written; nothing is changed then.
 pub fn set_item(x: &Tensor, parts: &[Index], value: &Operand) -> Result<()> {
-    super::dispatch::check_writable(x, value.requires_grad()).map_err(|e| e.in_op("setitem"))?;
-    assign(x, parts, value)?;
+    assign(x, parts, value).map_err(|e| e.of_op("setitem"))?;
     // Messages name what was called.
     x.storage().set_writer(SET_ITEM, Site::current().0);
     Ok(())

@@ -273,7 +273,12 @@ fn apply<'py>(
     ctx.setattr(intern!(py, "needs_input_grad"), PyTuple::new(py, &needs)?)?;
     let version = |t: &Option<Tensor>| t.as_ref().map_or(0, |t| t.storage().version());
     let versions: Vec<u32> = inputs.iter().map(version).collect();
-
+    // The history of a view changes when forward writes it.
+    let edge = |t: &Option<Tensor>| match t {
+        Some(t) if recorded => t.grad_edge(),
+        _ => Ok(None),
+    };
+    let edges = inputs.iter().map(edge).collect::<Result<_>>()?;
     let returned = call_forward(class, ctx, args, kwargs)?;
     let many = returned.cast::<PyTuple>().ok().cloned();
     let objects: Vec<Bound<'py, PyAny>> = match &many {
@@ -301,13 +306,14 @@ fn apply<'py>(
         class,
         ctx,
         inputs,
+        edges,
         objects,
         outputs,
         dirty,
         constant,
     };
     if recorded || dual {
-        let (function, node) = call.make_node(recorded)?;
+        let (function, node) = call.make_node()?;
         call.save(&function, &node)?;
         if recorded {
             call.give_history(&node)?;
@@ -363,7 +369,12 @@ fn output_of(
         return t.custom_view();
     }
     // A function may itself run within another one's forward or backward.
-    t.set_tainted(inputs.iter().flatten().any(dispatch::depends));
+    let tainted = inputs.iter().flatten().any(dispatch::depends);
+    t.set_tainted(tainted);
+    if let Some(view) = t.view_info() {
+        // Writing the view has marked its base.
+        view.base.set_tainted(tainted);
+    }
     t
 }
 
@@ -372,6 +383,8 @@ struct Application<'a, 'py> {
     class: &'a Bound<'py, PyType>,
     ctx: &'a Bound<'py, PyAny>,
     inputs: Vec<Option<Tensor>>,
+    /// Where the gradients of the inputs go.
+    edges: SmallVec<[Option<Edge>; 2]>,
     /// What forward returned.
     objects: Vec<Bound<'py, PyAny>>,
     /// What the tensors among that will be.
@@ -381,7 +394,7 @@ struct Application<'a, 'py> {
 }
 
 impl<'py> Application<'_, 'py> {
-    fn make_node(&self, recorded: bool) -> PyResult<(Arc<PyFunctionNode>, NodeRef)> {
+    fn make_node(&self) -> PyResult<(Arc<PyFunctionNode>, NodeRef)> {
         let function = Arc::new(PyFunctionNode {
             class: self.class.clone().unbind(),
             ctx: self.ctx.clone().unbind(),
@@ -389,15 +402,11 @@ impl<'py> Application<'_, 'py> {
             is_tensor: self.inputs.iter().map(Option::is_some).collect(),
             has_gradient: self.outputs.iter().map(Option::is_some).collect(),
         });
-        let edge = |t: &Option<Tensor>| match t {
-            Some(t) if recorded => t.grad_edge(),
-            _ => Ok(None),
-        };
         let meta = |t: &Option<Tensor>| match t {
             Some(t) => t.meta(),
             None => Operand::None.meta(),
         };
-        let edges = self.inputs.iter().map(edge).collect::<Result<_>>()?;
+        let edges = self.edges.clone();
         let site = Site::current();
         let node = NodeRef::new(|n| {
             n.body = Body::Custom(function.clone());

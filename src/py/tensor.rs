@@ -113,6 +113,7 @@ impl PyTensor {
         Ok(t)
     }
 
+    /// The sizes of the dimensions.
     #[getter]
     fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         size(py, self.tensor().shape())
@@ -149,6 +150,7 @@ impl PyTensor {
         self.tensor().layout().offset
     }
 
+    /// The number of dimensions.
     #[getter]
     fn ndim(&self) -> usize {
         self.tensor().ndim()
@@ -179,22 +181,26 @@ impl PyTensor {
         self.tensor().dtype().size()
     }
 
+    /// Bytes of one element.
     #[getter]
     fn itemsize(&self) -> usize {
         self.tensor().dtype().size()
     }
 
+    /// Bytes of all elements.
     #[getter]
     fn nbytes(&self) -> usize {
         let t = self.tensor();
         t.numel() * t.dtype().size()
     }
 
+    /// The type of the elements.
     #[getter]
     fn dtype<'py>(&self, py: Python<'py>) -> Bound<'py, PyDType> {
         dtype_object(py, self.tensor().dtype()).clone()
     }
 
+    /// Where the elements are: on the CPU, or nowhere (`meta`).
     #[getter(device)]
     fn place(&self) -> PyDevice {
         PyDevice::new(self.tensor().device())
@@ -205,21 +211,25 @@ impl PyTensor {
         -1
     }
 
+    /// Always false: there is no CUDA here.
     #[getter]
     fn is_cuda(&self) -> bool {
         false
     }
 
+    /// Always false: tensors are strided.
     #[getter]
     fn is_sparse(&self) -> bool {
         false
     }
 
+    /// Always false.
     #[getter]
     fn is_quantized(&self) -> bool {
         false
     }
 
+    /// Whether the tensor has a shape and no elements.
     #[getter]
     fn is_meta(&self) -> bool {
         self.tensor().device() == Device::Meta
@@ -232,6 +242,7 @@ impl PyTensor {
         self.tensor().is_contiguous()
     }
 
+    /// Whether the elements are floating point.
     fn is_floating_point(&self) -> bool {
         self.tensor().dtype().is_float()
     }
@@ -241,10 +252,12 @@ impl PyTensor {
         false
     }
 
+    /// Whether the elements can be negative.
     fn is_signed(&self) -> bool {
         !matches!(self.tensor().dtype(), DType::Bool | DType::U8)
     }
 
+    /// Whether the tensor was made in inference mode.
     fn is_inference(&self) -> bool {
         self.tensor().is_inference()
     }
@@ -269,6 +282,7 @@ impl PyTensor {
         self.tensor().storage().version()
     }
 
+    /// Whether operations on the tensor are recorded.
     #[getter]
     fn requires_grad(&self) -> bool {
         self.tensor().requires_grad()
@@ -289,11 +303,13 @@ impl PyTensor {
         Ok(slf.clone())
     }
 
+    /// Whether the tensor has no history: `backward` adds to `.grad` of leaves only.
     #[getter]
     fn is_leaf(&self) -> bool {
         self.tensor().is_leaf()
     }
 
+    /// The node that made the tensor; `None` for a leaf.
     #[getter]
     fn grad_fn(&self) -> PyResult<Option<PyNode>> {
         let t = self.tensor();
@@ -302,11 +318,13 @@ impl PyTensor {
         Ok(t.grad_fn().map(|e| PyNode(e.node)))
     }
 
+    /// Which output of its node the tensor is.
     #[getter]
     fn output_nr(&self) -> u32 {
         self.tensor().grad_fn().map_or(0, |e| e.output)
     }
 
+    /// The gradient that backward passes have added up; `None` before the first.
     #[getter]
     fn grad<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(grad) = self.tensor().grad() else {
@@ -352,6 +370,7 @@ impl PyTensor {
         Ok(self.tensor().retain_grad()?)
     }
 
+    /// Whether `retain_grad` was called on a tensor that is not a leaf.
     #[getter]
     fn retains_grad(&self) -> bool {
         self.tensor().retains_grad()

@@ -27,8 +27,13 @@ const SITE_BITS: u32 = 20;
 const OP_BITS: u32 = 9;
 
 impl Cut {
-    /// A cut by op number `op`, here. Sites and ops beyond what fits are unknown.
+    /// A cut by op number `op`, here.
     pub fn here(by: CutBy, op: u32) -> Self {
+        Self::at(by, op, Site::current())
+    }
+
+    /// A cut by op number `op`. Sites and ops beyond what fits are unknown.
+    pub fn at(by: CutBy, op: u32, site: Site) -> Self {
         let fits = |value: u32, bits: u32| if value >> bits == 0 { value } else { 0 };
         let kind = match by {
             CutBy::Detach => 1,
@@ -38,7 +43,7 @@ impl Cut {
         };
         // Number 0 stands for an unknown op.
         let op = fits(op.wrapping_add(1), OP_BITS);
-        let site = fits(Site::current().0, SITE_BITS);
+        let site = fits(site.0, SITE_BITS);
         Self(kind << (SITE_BITS + OP_BITS) | op << SITE_BITS | site)
     }
 

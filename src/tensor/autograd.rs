@@ -33,6 +33,18 @@ struct State {
     tangents: Tangents,
 }
 
+impl State {
+    /// A gradient that is retained arrives at the new edge, and no more at the old one.
+    fn move_retained(&self, old: Option<&Edge>) {
+        if let (true, Some(edge), Some(leaf)) = (self.retains_grad, &self.edge, &self.leaf) {
+            if let Some(old) = old {
+                retain_no_more(old, leaf);
+            }
+            retain(edge, leaf);
+        }
+    }
+}
+
 /// Where the gradient of a leaf (or of a tensor that retains it) is kept.
 pub struct Leaf {
     grad: Mutex<Option<Tensor>>,
@@ -101,6 +113,12 @@ impl Leaf {
     }
 }
 
+impl Autograd {
+    fn is_leaf_of(&self, state: &State) -> bool {
+        state.edge.is_none() && self.requires_grad.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Autograd {
     fn drop(&mut self) {
         // See NOTE [Who keeps whom alive]: the last handle is gone, so is the gradient.
@@ -157,15 +175,18 @@ impl Tensor {
     /// leaf of its own has no such edge.
     fn is_stale(&self, a: &Autograd) -> bool {
         let state = a.state.lock();
-        let own_leaf = state.edge.is_none() && a.requires_grad.load(Ordering::Relaxed);
-        !own_leaf && state.version != self.storage().version()
+        !a.is_leaf_of(&state) && state.version != self.storage().version()
     }
 
-    /// Whether this is a view that was made a leaf of its own.
+    /// Makes a view ask its base for its history again: see NOTE [Views].
+    pub fn outdate(&self) {
+        self.autograd().state.lock().version = self.storage().version().wrapping_sub(1);
+    }
+
+    /// Whether this was made to require grad, and not by an op: a view then is a leaf of its own.
     pub(super) fn is_own_leaf(&self) -> bool {
-        self.0.autograd.get().is_some_and(|a| {
-            a.requires_grad.load(Ordering::Relaxed) && a.state.lock().edge.is_none()
-        })
+        let autograd = self.0.autograd.get();
+        autograd.is_some_and(|a| a.is_leaf_of(&a.state.lock()))
     }
 
     /// Whether this was made by the user rather than by a recorded op.
@@ -181,6 +202,8 @@ impl Tensor {
         if requires_grad == self.requires_grad() {
             return Ok(());
         }
+        // A view whose base has lost its history begins anew.
+        self.grad_edge()?;
         crate::ensure!(
             !requires_grad || self.dtype().is_float(),
             runtime,
@@ -226,12 +249,11 @@ impl Tensor {
             let edge = self.regenerate(view)?;
             let mut state = a.state.lock();
             state.version = version;
-            if let Some(edge) = edge {
-                a.requires_grad.store(true, Ordering::Relaxed);
-                let old = state.edge.replace(edge);
-                drop(state);
-                drop(old);
-            }
+            a.requires_grad.store(edge.is_some(), Ordering::Relaxed);
+            let old = std::mem::replace(&mut state.edge, edge);
+            state.move_retained(old.as_ref());
+            drop(state);
+            drop(old);
         }
         if !a.requires_grad.load(Ordering::Relaxed) {
             return Ok(None);
@@ -348,19 +370,12 @@ impl Tensor {
         let mut state = a.state.lock();
         a.requires_grad.store(edge.is_some(), Ordering::Relaxed);
         state.version = self.storage().version();
-        let mut retired = None;
-        if edge.is_some() && state.leaf.is_some() {
-            match (&edge, &state.leaf) {
-                (Some(edge), Some(leaf)) if state.retains_grad => {
-                    if let Some(old) = &state.edge {
-                        retain_no_more(old, leaf);
-                    }
-                    retain(edge, leaf);
-                }
-                _ => retired = state.leaf.take(),
-            }
-        }
+        let retired = match edge {
+            Some(_) if !state.retains_grad => state.leaf.take(),
+            _ => None,
+        };
         let old = std::mem::replace(&mut state.edge, edge);
+        state.move_retained(old.as_ref());
         drop(state);
         drop(old);
         if let Some(leaf) = retired {

@@ -1,10 +1,10 @@
 //! What a view remembers of its base.
 //!
 //! NOTE [Views]
-//! A view keeps its base, which is never a view itself (unless one that was made a leaf of its own by
-//! `requires_grad_()`), and the chain of view ops that led to it.
+//! A view keeps its base, which is not a view itself, and the chain of view ops that led to it. A
+//! view that was made to require grad is a leaf of its own, and the base of what is made from it.
 //! Writing into the view rebases the base: the base's new history is the old one with the written
-//! region replaced (`view_scatter`). The base and every other view learn of it lazily: a view whose
+//! region replaced (`view_scatter`). Views, the written one too, learn of it lazily: a view whose
 //! storage has a newer version than its history replays its chain on the base and takes the edge
 //! that comes out. Replaying moves no elements.
 
@@ -96,6 +96,11 @@ impl Tensor {
         self.0.autograd.get().and_then(|a| a.view.as_ref())
     }
 
+    /// As [`Tensor::view_info`], but `None` for a view that is a leaf of its own.
+    fn view_of_another(&self) -> Option<&ViewInfo> {
+        self.view_info().filter(|_| !self.is_own_leaf())
+    }
+
     /// A view of this tensor's elements: output `output` of `rule`.
     pub fn make_view(
         &self,
@@ -105,7 +110,7 @@ impl Tensor {
         output: usize,
         creation: Creation,
     ) -> Tensor {
-        let (base, before, creation) = match self.view_info().filter(|_| !self.is_own_leaf()) {
+        let (base, before, creation) = match self.view_of_another() {
             Some(v) => (
                 v.base.clone(),
                 v.chain.clone(),
@@ -130,7 +135,7 @@ impl Tensor {
 
     /// A view of all elements that a custom function stands behind: it must not be written.
     pub fn custom_view(&self) -> Tensor {
-        let (base, chain) = match self.view_info().filter(|_| !self.is_own_leaf()) {
+        let (base, chain) = match self.view_of_another() {
             Some(v) => (v.base.clone(), v.chain.clone()),
             None => (self.clone(), None),
         };

@@ -92,9 +92,7 @@ class TestSameBits:
         layers = [layer for b in net for layer in b]
         x = rg.randn(4, 8)
         parameters = list(net.parameters())
-        want = gradients(
-            lambda: functools.reduce(lambda h, f: f(h), layers, x).sum(), parameters
-        )
+        want = gradients(lambda: functools.reduce(lambda h, f: f(h), layers, x).sum(), parameters)
         for functions in (layers, rg.nn.Sequential(*layers)):
             for segments in (1, 2, 4):
                 got = gradients(

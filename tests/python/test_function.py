@@ -275,6 +275,24 @@ class TestBasics:
         F.apply(x, y).sum().backward()
         assert x.grad.tolist() == [[4.0]] * 3 and y.grad.tolist() == [3.0] * 4
 
+    def test_gradient_is_summed_in_forward_mode_too(self) -> None:
+        class Product(Function):
+            @staticmethod
+            def forward(ctx, x, y):
+                ctx.save_for_backward(x, y)
+                return x * y
+
+            @staticmethod
+            def backward(ctx, g):
+                x, y = ctx.saved_tensors
+                return g * y, g * x
+
+        with fwAD.dual_level():
+            x = fwAD.make_dual(leaf(2.0).detach(), leaf(1.0).detach())
+            y = leaf(3.0, 4.0).detach()
+            tangent = fwAD.unpack_dual(Product.apply(x, y)).tangent
+        assert tangent.tolist() == [3.0, 4.0]
+
     def test_gradient_is_cast_to_the_inputs_type(self) -> None:
         class F(Function):
             @staticmethod
@@ -655,6 +673,19 @@ class TestIntermediates:
         assert g.item() == 3.0
 
 
+class Twice_(Function):
+    """``2 x``, in place."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        return x.mul_(2)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
 class TestMarks:
     def test_mark_non_differentiable(self) -> None:
         class F(Function):
@@ -744,6 +775,33 @@ class TestMarks:
         assert a.tolist() == [2.0, 2.0]
         (a * a).sum().backward()
         assert x.grad.tolist() == [8.0, 4.0]
+
+    def test_hooks_of_a_dirty_view(self) -> None:
+        x = leaf(1.0, 2.0)
+        a = x * 1
+        v = a[0]
+        v.register_hook(lambda g: g * 10)
+        Twice_.apply(v)
+        a.sum().backward()
+        assert x.grad.tolist() == [20.0, 1.0]
+
+    def test_a_dirty_view_leaves_no_mark_on_its_base(self) -> None:
+        x = leaf(1.0, 2.0)
+        with rg.no_grad():
+            Twice_.apply(x[0])
+        (g,) = rg.autograd.grad(Cube.apply(x).sum(), x, create_graph=True)
+        (h,) = rg.autograd.grad(g.sum(), x)
+        assert h.tolist() == [12.0, 12.0]
+
+    def test_dirty_in_forward_mode(self) -> None:
+        with fwAD.dual_level():
+            x = fwAD.make_dual(leaf(1.0, 2.0).detach(), leaf(1.0, 3.0).detach())
+            a, b = x * 1, x * 1
+            v = b[1]
+            assert Twice_.apply(a) is a
+            Twice_.apply(v)
+            tangents = [fwAD.unpack_dual(t).tangent.tolist() for t in (a, b, v)]
+        assert tangents == [[2.0, 6.0], [1.0, 6.0], 6.0]
 
     def test_dirty_must_be_returned(self) -> None:
         class F(Function):

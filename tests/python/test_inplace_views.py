@@ -495,6 +495,110 @@ class TestViewsAndHistory:
         assert x.grad.tolist() == [1.0, 6.0]
 
 
+class TestViewsThatAreLeaves:
+    """A part of a buffer that requires grad by itself, as flat parameters do."""
+
+    def parts(self) -> tuple[Any, Any]:
+        flat = plain([1.0, 2.0, 3.0, 4.0])
+        return flat, flat[:2].requires_grad_()
+
+    def test_is_the_base_of_its_views(self) -> None:
+        _, p = self.parts()
+        v = p[:1]
+        assert v._base is not None and v._base.requires_grad and v._base.shape == (2,)
+        with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+            v.mul_(2)
+        with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+            p[0] = 5.0
+        assert p.tolist() == [1.0, 2.0]
+
+    def test_its_views_keep_their_history_when_it_is_written(self) -> None:
+        flat, p = self.parts()
+        v, w = p.view(2, 1), p[1]
+        with rg.no_grad():
+            p.mul_(2)
+            flat.add_(1)
+        assert v.requires_grad and v.tolist() == [[3.0], [5.0]]
+        ((v * v).sum() + w).backward()
+        assert p.grad.tolist() == [6.0, 11.0]
+
+    def test_a_write_after_it_requires_grad_no_more_reaches_the_buffer(self) -> None:
+        flat, p = self.parts()
+        v = p[1:]
+        p.requires_grad_(False)
+        x = leaf([5.0])
+        v.mul_(x)
+        assert flat.tolist() == [1.0, 10.0, 3.0, 4.0] and flat.requires_grad and p.requires_grad
+        (flat.sum() + 10 * p.sum() + 100 * v.sum()).backward()
+        assert x.grad.tolist() == [222.0]
+
+    def test_a_view_whose_base_requires_grad_no_more_is_constant(self) -> None:
+        x = leaf([1.0, 2.0])
+        v = x[:1]
+        x.requires_grad_(False)
+        x.mul_(3)
+        assert v.is_leaf and not v.requires_grad and (v * 2).grad_fn is None
+        v.requires_grad_()
+        (v * v).backward()
+        assert v.grad.tolist() == [6.0] and x.grad is None
+
+
+class TestGradientsOfWrittenBases:
+    """What a view holds after a write is part of its base."""
+
+    def test_gradient_through_the_written_view(self) -> None:
+        x = leaf([1.0, 2.0])
+        y = x * 1
+        v = y[0]
+        v.mul_(3)
+        (g,) = rg.autograd.grad(v, y)
+        assert g.tolist() == [1.0, 0.0]
+
+    def test_retained_and_hooked(self) -> None:
+        x = leaf([1.0, 2.0])
+        y = x * 1
+        v = y[1]
+        v.mul_(3)
+        y.retain_grad()
+        y.register_hook(lambda g: g * 2)
+        v.backward()
+        assert y.grad.tolist() == [0.0, 2.0] and x.grad.tolist() == [0.0, 6.0]
+
+    def test_a_retained_gradient_of_a_view_follows_a_write(self) -> None:
+        x = leaf([1.0, 2.0])
+        y = x * 1
+        v = y[1]
+        v.retain_grad()
+        y.mul_(3)
+        (v * 5).backward()
+        assert v.grad.item() == 5.0 and x.grad.tolist() == [0.0, 15.0]
+
+
+class TestAmbiguousOperands:
+    """A view from no_grad whose base was written cannot be read; nothing is written then."""
+
+    def operands(self) -> tuple[Any, Any]:
+        y = leaf([1.0, 2.0]) * 1
+        with rg.no_grad():
+            v = y[:]
+        y.mul_(2)
+        return v, plain([3.0, 4.0])
+
+    @pytest.mark.parametrize("name", ["mul_", "add_", "copy_", "div_"])
+    def test_a_refused_write_changes_nothing(self, name: str) -> None:
+        v, z = self.operands()
+        with pytest.raises(RuntimeError, match="A view was created in no_grad mode"):
+            getattr(z, name)(v)
+        assert z.tolist() == [3.0, 4.0] and z._version == 0 and not z.requires_grad
+
+    def test_may_be_read_and_written_without_recording(self) -> None:
+        v, z = self.operands()
+        with rg.no_grad():
+            z.mul_(v)
+            v *= v
+        assert z.tolist() == [6.0, 16.0] and v.tolist() == [4.0, 16.0]
+
+
 class TestSetitem:
     def run(self, f: Callable[[Any, Any], None], value: list[Any] | float) -> tuple[Any, Any, Any]:
         """Sets items of a 2x3 matrix; the gradients of the weighted sum of all elements."""
@@ -578,6 +682,21 @@ class TestSetitem:
         with pytest.raises(IndexError):
             y[0, 0, 0] = 1.0
         assert y.tolist() == MATRIX
+
+    def test_parts_of_what_overlaps(self) -> None:
+        x = plain([[1.0], [2.0]])
+        y = x.expand(2, 3)
+        y[0, 1] = 5.0
+        y[1, 0] *= 2
+        assert x.tolist() == [[5.0], [4.0]]
+        windows = plain([1.0, 2.0, 3.0]).unfold(0, 2, 1)
+        windows[:, 0] = 7.0
+        assert windows.tolist() == [[7.0, 7.0], [7.0, 3.0]]
+        with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+            y[0] = 5.0
+        with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+            y[y > 4.5] = 0.0
+        assert x.tolist() == [[5.0], [4.0]]
 
     def test_returns_to_the_same_storage(self) -> None:
         y = plain(MATRIX)

@@ -171,6 +171,17 @@ class TestCreateGraph:
         del y, g
         assert live() == before
 
+    def test_a_retained_gradient_whose_tensor_is_gone(self) -> None:
+        before = live()
+        x = leaf(1.0, 2.0)
+        y = x * x
+        y.retain_grad()
+        z = (y * y).sum()
+        del y
+        rg.autograd.grad(z, x, create_graph=True)
+        del x, z
+        assert live() == before
+
 
 class KeepsSaved(Function):
     @staticmethod

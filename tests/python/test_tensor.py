@@ -334,3 +334,14 @@ class TestThreadsAndFork:
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_copies_to_just_ahead_but_for_whole_pages():
+    for dtype in (rg.float32, rg.float64, rg.int64):
+        page = 4096 // rg.empty(0, dtype=dtype).element_size()
+        for ahead in (1, 3, 7, 20):
+            x = rg.arange(3 * page, dtype=dtype)
+            expected = x.tolist()
+            expected[page + ahead : 2 * page] = expected[: page - ahead]
+            x[page + ahead : 2 * page] = x[: page - ahead]
+            assert x.tolist() == expected

@@ -7,17 +7,17 @@ from typing import Any
 
 from rustgrad import _C
 
-from . import forward_ad, functional, graph
+from . import forward_ad, functional, graph, profiler
 from .anomaly_mode import (
     detect_anomaly,
     is_anomaly_enabled,
     masked_gradients,
     set_detect_anomaly,
 )
+from .explain import guard, why
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
-from .explain import guard, why
 
 __all__ = [
     "Function",
@@ -39,6 +39,7 @@ __all__ = [
     "masked_gradients",
     "no_grad",
     "once_differentiable",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
     "why",

@@ -25,8 +25,8 @@ def why(tensor: Any) -> str:
     """
     if not _C.is_tensor(tensor):
         return (
-            f"A {type(tensor).__name__} is not a tensor: item(), tolist(), float() and NumPy arrays "
-            "leave the graph. Compute with the tensor itself."
+            f"A {type(tensor).__name__} is not a tensor: item(), tolist(), float() and NumPy "
+            "arrays leave the graph. Compute with the tensor itself."
         )
     return _history(tensor) if tensor.requires_grad else _no_history(tensor)
 
@@ -36,21 +36,27 @@ def _no_history(t: Any) -> str:
     if cut is not None:
         by, op, at = cut
         if by == "detach":
-            what, remedy = f"its history ends with detach() or .data{at}", (
-                "Compute with the tensor from before."
+            what, remedy = (
+                f"its history ends with detach() or .data{at}",
+                ("Compute with the tensor from before."),
             )
         elif by == "no_grad":
-            what, remedy = f"its history ends where {op} ran without recording{at}", (
-                "Leave no_grad (or inference mode) around that line."
+            what, remedy = (
+                f"its history ends where {op} ran without recording{at}",
+                ("Leave no_grad (or inference mode) around that line."),
             )
         elif by == "backward":
-            what, remedy = f"it comes from a gradient computed without create_graph=True{at}", (
-                "Pass create_graph=True there to differentiate gradients."
+            what, remedy = (
+                f"it comes from a gradient computed without create_graph=True{at}",
+                ("Pass create_graph=True there to differentiate gradients."),
             )
         else:
-            what, remedy = f"its history ends with {op}, which has no gradient{at}", (
-                "Nothing flows through that op: use a smooth one in its place (a softmax for an "
-                "argmax, say)."
+            what, remedy = (
+                f"its history ends with {op}, which has no gradient{at}",
+                (
+                    "Nothing flows through that op: use a smooth one in its place (a softmax for "
+                    "an argmax, say)."
+                ),
             )
         return f"It requires no gradient: {what}. {remedy}"
     if not t.is_floating_point():
@@ -78,8 +84,8 @@ def _history(t: Any) -> str:
             return f"{made}, and retain_grad() has kept its gradient."
         if node._is_freed:
             return (
-                f"{made}. A backward has freed what that saved: pass retain_graph=True to it to run "
-                "another."
+                f"{made}. A backward has freed what that saved: pass retain_graph=True to it to "
+                "run another."
             )
         if t.retains_grad:
             return f"{made}, and retain_grad() is set, but no backward has passed it since."
@@ -98,26 +104,27 @@ def _history(t: Any) -> str:
         return (
             "It is a leaf that requires a gradient, but no history that is alive uses it: either "
             "nothing was computed from it while recording, or the results are gone, or .grad was "
-            "set to None (zero_grad) after the backward. Is it the tensor that the loss was computed "
-            "from? A copy (to(), clone(), a new Parameter) is another one."
+            "set to None (zero_grad) after the backward. Is it the tensor that the loss was "
+            "computed from? A copy (to(), clone(), a new Parameter) is another one."
         )
     first = uses[0]
     at = f" at {first.site}" if first.site else ""
     return (
-        f"It is a leaf, and {len(uses)} op{'s' if len(uses) > 1 else ''} in graphs that are alive use "
-        f"it, the first being {first.name()}{at}; but no backward has come through any of them, or "
-        ".grad was set to None since. Does the loss depend on their results? Call backward() on it, "
-        "and not grad(), which returns gradients instead of adding them to .grad."
+        f"It is a leaf, and {len(uses)} op{'s' if len(uses) > 1 else ''} in graphs that are alive "
+        f"use it, the first being {first.name()}{at}; but no backward has come through any of "
+        "them, or .grad was set to None since. Does the loss depend on their results? Call "
+        "backward() on it, and not grad(), which returns gradients instead of adding them to "
+        ".grad."
     )
 
 
 class guard:
-    """While it is entered, tensors are saved with a hash of their elements, checked in the backward.
+    """While it is entered, tensors are saved with a hash, which is checked in the backward.
 
-    Writes by ops are always noticed. Writes through a NumPy array, a DLPack consumer or another buffer
-    over the same memory are noticed by themselves only if the buffer was handed out before the tensor
-    was saved; in here they are noticed in every case. It costs a pass over what is saved, and one more
-    in the backward.
+    Writes by ops are always noticed. Writes through a NumPy array, a DLPack consumer or another
+    buffer over the same memory are noticed by themselves only if the buffer was handed out before
+    the tensor was saved; in here they are noticed in every case. It costs a pass over what is
+    saved, and one more in the backward.
 
     Raises:
         RuntimeError: in the backward, when elements have changed that no op has written.

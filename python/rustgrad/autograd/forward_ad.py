@@ -90,7 +90,7 @@ class dual_level(_Mode):
 
 
 class _set_fwd_grad_enabled(_Mode):
-    """Turns forward mode off for what runs inside (the levels that are open do not count), or on."""
+    """Turns forward mode off for what runs inside, or on: open levels then do not count."""
 
     def __init__(self, mode: bool) -> None:
         self.mode = mode

@@ -469,20 +469,34 @@ def gumbel_softmax(
 # Linear maps
 
 
-def linear(input: rg.Tensor, weight: rg.Tensor, bias: rg.Tensor | None = None) -> rg.Tensor:
-    """x W^T + b.
+def linear(
+    input: rg.Tensor,
+    weight: rg.Tensor,
+    bias: rg.Tensor | None = None,
+    activation: str | None = None,
+) -> rg.Tensor:
+    """f(x W^T + b).
 
     Args:
         input: shape (*, in_features).
         weight: shape (out_features, in_features) or (in_features,).
         bias: shape (out_features,).
+        activation: f: ``'relu'``, ``'tanh'``, ``'sigmoid'``, or ``None`` for the identity. The
+            result and its derivatives are those of ``f(linear(...))``, to the bit; with
+            ``'relu'``, a pass over the result is saved.
+
+    Raises:
+        ValueError: ``activation`` is none of those.
 
     Example:
         >>> import rustgrad as rg
-        >>> rg.nn.functional.linear(rg.ones(3), rg.ones(2, 3)).tolist()
-        [3.0, 3.0]
+        >>> weight = rg.tensor([[1.0, 1.0], [-1.0, -1.0]])
+        >>> rg.nn.functional.linear(rg.ones(2), weight).tolist()
+        [2.0, -2.0]
+        >>> rg.nn.functional.linear(rg.ones(2), weight, activation="relu").tolist()
+        [2.0, 0.0]
     """
-    return _C.linear(input, weight, bias)
+    return _C.linear(input, weight, bias, activation)
 
 
 def bilinear(

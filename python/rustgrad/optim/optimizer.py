@@ -14,7 +14,46 @@ from rustgrad import _C
 
 from ..utils.hooks import RemovableHandle, register
 
-__all__ = ["Optimizer"]
+__all__ = [
+    "Optimizer",
+    "register_optimizer_step_post_hook",
+    "register_optimizer_step_pre_hook",
+]
+
+# The hooks of steps of all optimisers.
+_global_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+_global_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(optimizer, args, kwargs)`` before each step of every optimiser.
+
+    It runs before the hooks of the optimiser itself; see
+    :meth:`Optimizer.register_step_pre_hook`.
+
+    Returns:
+        The handle that removes the hook.
+    """
+    return register(_global_step_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(optimizer, args, kwargs)`` after each step of every optimiser.
+
+    It runs after the hooks of the optimiser itself.
+
+    Returns:
+        The handle that removes the hook.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> from rustgrad.optim.optimizer import register_optimizer_step_post_hook
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)])
+        >>> with register_optimizer_step_post_hook(lambda o, *_: print(type(o).__name__)):
+        ...     optimizer.step()
+        SGD
+    """
+    return register(_global_step_post_hooks, hook)
 
 
 class _Required:
@@ -144,6 +183,9 @@ class Optimizer:
 
     # Hooks
 
+    # Whether a step is under way.
+    _stepping = False
+
     def _make_hooks(self) -> None:
         self._step_pre_hooks: OrderedDict[int, Any] = OrderedDict()
         self._step_post_hooks: OrderedDict[int, Any] = OrderedDict()
@@ -156,15 +198,29 @@ class Optimizer:
         """Calls ``hook(optimizer, args, kwargs)`` before each step.
 
         Args:
-            hook: returns ``None``, or the pair ``(args, kwargs)`` that :meth:`step` is to get.
+            hook: gets the positional arguments of :meth:`step`, of which the first is the optimiser
+                itself, and the others; returns ``None``, or the pair ``(args, kwargs)`` that takes
+                their place.
 
         Returns:
             The handle that removes the hook.
+
+        Example:
+            >>> import rustgrad as rg
+            >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)])
+            >>> def with_closure(optimizer, args, kwargs):
+            ...     return args, {"closure": lambda: 0.5}
+            >>> handle = optimizer.register_step_pre_hook(with_closure)
+            >>> optimizer.step()
+            0.5
         """
         return register(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls ``hook(optimizer, args, kwargs)`` after each step.
+        """Calls ``hook(optimizer, args, kwargs)`` after each step, unless it raised.
+
+        Returns:
+            The handle that removes the hook.
 
         Example:
             >>> import rustgrad as rg
@@ -179,7 +235,7 @@ class Optimizer:
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
         """Calls ``hook(optimizer)`` before :meth:`state_dict`; first of all with ``prepend``."""
-        return _register(self._state_dict_pre_hooks, hook, prepend)
+        return register(self._state_dict_pre_hooks, hook, prepend)
 
     def register_state_dict_post_hook(
         self, hook: Callable[..., Any], prepend: bool = False
@@ -188,7 +244,7 @@ class Optimizer:
 
         What the hook returns, unless ``None``, takes the place of the result.
         """
-        return _register(self._state_dict_post_hooks, hook, prepend)
+        return register(self._state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
@@ -198,13 +254,13 @@ class Optimizer:
         What the hook returns, unless ``None``, is loaded instead. The dictionary it gets is a
         shallow copy.
         """
-        return _register(self._load_state_dict_pre_hooks, hook, prepend)
+        return register(self._load_state_dict_pre_hooks, hook, prepend)
 
     def register_load_state_dict_post_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
         """Calls ``hook(optimizer)`` after :meth:`load_state_dict`."""
-        return _register(self._load_state_dict_post_hooks, hook, prepend)
+        return register(self._load_state_dict_post_hooks, hook, prepend)
 
     # Steps
 
@@ -336,23 +392,18 @@ class Optimizer:
             hook(self)
 
 
-def _register(
-    hooks: OrderedDict[int, Any], hook: Callable[..., Any], prepend: bool
-) -> RemovableHandle:
-    handle = register(hooks, hook)
-    if prepend:
-        hooks.move_to_end(handle.id, last=False)
-    return handle
-
-
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """A subclass's ``step``, between the hooks."""
     if getattr(step, "_runs_hooks", False):
         return step
 
     @functools.wraps(step)
-    def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        for hook in list(self._step_pre_hooks.values()):
+    def wrapper(self: Optimizer, *others: Any, **kwargs: Any) -> Any:
+        if self._stepping:
+            # The step of a base class, as part of this one.
+            return step(self, *others, **kwargs)
+        args = (self, *others)
+        for hook in (*_global_step_pre_hooks.values(), *self._step_pre_hooks.values()):
             changed = hook(self, args, kwargs)
             if changed is not None:
                 if not (isinstance(changed, tuple) and len(changed) == 2):
@@ -361,8 +412,17 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                         f"but got {changed!r}"
                     )
                 args, kwargs = changed
-        result = step(self, *args, **kwargs)
-        for hook in list(self._step_post_hooks.values()):
+                if not (args and args[0] is self):
+                    raise RuntimeError(
+                        "the new_args that a step pre-hook returns must begin with the optimizer, "
+                        f"as those it gets do, but got {args!r}"
+                    )
+        self._stepping = True
+        try:
+            result = step(*args, **kwargs)
+        finally:
+            self._stepping = False
+        for hook in (*self._step_post_hooks.values(), *_global_step_post_hooks.values()):
             hook(self, args, kwargs)
         return result
 

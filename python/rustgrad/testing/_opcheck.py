@@ -43,22 +43,20 @@ def opcheck(
     does. They may be of any float type: derivatives are checked on copies in float64. The
     arguments themselves stay as they are.
 
-    ============================ ===================================================================
-    ``test_inputs_unchanged``    the op writes into no argument, unless it returns it
-    ``test_determinism``         two calls, and two backwards, give the same bits
-    ``test_gradcheck``           first derivatives are those of differences, in float64
-    ``test_gradgradcheck``       second derivatives are, by reverse and forward mode
-    ``test_forward_ad``          forward mode is right; so is the ``jvp`` of a Function that has one
-    ``test_dtypes``              results and gradients in float32, and in float16 and bfloat16 if
-                                 the op runs in them, are those of float64, and keep their type
-    ``test_noncontiguous``       other strides of inputs and cotangents change nothing
-    ``test_broadcasting``        of inputs of one shape, one that would broadcast to it raises, or
-                                 does what it does expanded, to outputs of that shape
-    ``test_undefined_grad``      a cotangent that is missing counts as zeros
-    ``test_needs_input_grad``    each input gets the same gradient if no other requires one
-    ``test_saved_tensors``       when results are gone, all that was kept for backward is, without
-                                 the garbage collector
-    ============================ ===================================================================
+    - ``test_inputs_unchanged``: the op writes into no argument, unless it returns it;
+    - ``test_determinism``: two calls, and two backwards, give the same bits;
+    - ``test_gradcheck``: first derivatives are those of differences, in float64;
+    - ``test_gradgradcheck``: second derivatives are, by reverse and forward mode;
+    - ``test_forward_ad``: forward mode is right; so is the ``jvp`` of a Function that has one;
+    - ``test_dtypes``: results and gradients in float32, and in float16 and bfloat16 if the op
+      runs in them, are those of float64, and keep their type;
+    - ``test_noncontiguous``: other strides of inputs and cotangents change nothing;
+    - ``test_broadcasting``: of inputs of one shape, one that would broadcast to it raises, or
+      does what it does expanded, to outputs of that shape;
+    - ``test_undefined_grad``: a cotangent that is missing counts as zeros;
+    - ``test_needs_input_grad``: each input gets the same gradient if no other requires one;
+    - ``test_saved_tensors``: when results are gone, all that was kept for backward is, without
+      the garbage collector.
 
     A test for which an op has nothing to check (undefined cotangents of a single output) succeeds.
 

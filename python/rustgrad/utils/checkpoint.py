@@ -13,13 +13,12 @@ When the backward asks for the first of them, the function runs again, on the sa
 with the random numbers of the first time, and the tensors that ops save now fill the place holders;
 it stops as soon as all are filled. A place holder lives as long as the node that saved it, so what
 was computed again goes as soon as the backward has used it. Arguments are saved like any tensor, so
-a checkpoint within a checkpoint keeps nothing itself, and an argument that is written in place before
-the backward is noticed.
+a checkpoint within a checkpoint keeps nothing itself, and an argument that is written in place
+before the backward is noticed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import warnings
 import weakref
@@ -217,9 +216,10 @@ class _Frame:
                 _C.set_rng_state(state)
         if found < len(self.saved):
             raise CheckpointError(
-                f"a checkpoint's function saved {len(self.saved)} tensors, but only {found} when it "
-                f"was computed again: the first one that is missing is {self.saved[found]}. The "
-                "function must do the same both times: does it depend on something that has changed?"
+                f"a checkpoint's function saved {len(self.saved)} tensors, but only {found} when "
+                f"it was computed again: the first one that is missing is {self.saved[found]}. The "
+                "function must do the same both times: does it depend on something that has "
+                "changed?"
             )
 
     def check(self, expected: _Saved, t: Any, index: int) -> None:
@@ -262,7 +262,8 @@ def checkpoint(
         function: anything callable. It may take tensors in tuples, lists and dictionaries, and
             anything else, and return anything.
         args: its arguments.
-        use_reentrant: accepted; there is one implementation, which can do what both of PyTorch's can.
+        use_reentrant: accepted; there is one implementation, which can do what both of
+            PyTorch's can.
         context_fn: returns two contexts, for the first run and for those in the backward:
             :func:`create_selective_checkpoint_contexts` makes some.
         determinism_check: ``"default"`` compares op, shape and type of what is saved both times;
@@ -273,8 +274,8 @@ def checkpoint(
         kwargs: the function's keyword arguments.
 
     Raises:
-        CheckpointError: in the backward, when the function does something else than before. The first
-            op that differs is named.
+        CheckpointError: in the backward, when the function does something else than before. The
+            first op that differs is named.
         RuntimeError: in the backward, when an argument was written in place since.
 
     >>> import rustgrad as rg
@@ -350,9 +351,7 @@ def checkpoint_sequential(
     x = input
     for i in range(segments - 1):
         part = run(functions[i * size : (i + 1) * size])
-        x = checkpoint(
-            part, x, use_reentrant=use_reentrant, preserve_rng_state=preserve
-        )
+        x = checkpoint(part, x, use_reentrant=use_reentrant, preserve_rng_state=preserve)
     return run(functions[(segments - 1) * size :])(x)
 
 
@@ -378,6 +377,32 @@ class SelectiveCheckpointContext:
 
 def _name(op: Any) -> str:
     return op if isinstance(op, str) else op.__name__
+
+
+class _Keep:
+    """Keeps what a policy says of the ops that run inside."""
+
+    def __init__(self, kept: Any, policy: Callable[..., bool] | None) -> None:
+        self.kept, self.policy = kept, policy
+
+    def __enter__(self) -> None:
+        _C.push_keeper(self.kept, self.policy)
+
+    def __exit__(self, *exc: object) -> None:
+        _C.pop_observer()
+
+
+class _Replay:
+    """Gives ops that run inside what was kept; entered each time that a function runs again."""
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+    def __enter__(self) -> None:
+        _C.push_replayer(self.kept)
+
+    def __exit__(self, *exc: object) -> None:
+        _C.pop_observer()
 
 
 def create_selective_checkpoint_contexts(
@@ -423,35 +448,17 @@ def create_selective_checkpoint_contexts(
             return op in names
 
     kept = _C.Kept()
-
-    @contextlib.contextmanager
-    def observed(push: Callable[..., None], *args: Any) -> Iterator[None]:
-        push(*args)
-        try:
-            yield
-        finally:
-            _C.pop_observer()
-
-    class Again:
-        """Entered once for each time that the function is computed again."""
-
-        def __enter__(self) -> None:
-            _C.push_replayer(kept)
-
-        def __exit__(self, *exc: object) -> None:
-            _C.pop_observer()
-
-    return observed(_C.push_keeper, kept, keeps), Again()
+    return _Keep(kept, keeps), _Replay(kept)
 
 
 class memory_budget:
     """While it is entered, tensors are kept under a number of bytes as far as possible.
 
     Forward and backward run inside. When tensors hold more, those that are saved for backward go,
-    the cheapest to compute again first, and are computed again when the backward needs them. What is
-    not the result of a recorded op (parameters, data, random numbers), and what the program itself
-    holds, stays. Results are the same to the last bit. Nothing has to be marked, and nothing is
-    computed again as long as the budget lasts.
+    the cheapest to compute again first, and are computed again when the backward needs them. What
+    is not the result of a recorded op (parameters, data, random numbers), and what the program
+    itself holds, stays. Results are the same to the last bit. Nothing has to be marked, and nothing
+    is computed again as long as the budget lasts.
 
     Args:
         nbytes: bytes for all that tensors hold (``rustgrad.memory.allocated()``), parameters and
@@ -461,7 +468,8 @@ class memory_budget:
         evictions: how many saved tensors went.
         recomputations: how many ops ran again.
         exceeded: the most bytes that tensors held when nothing was left to go; 0 if the budget was
-            kept. One op's results come on top: they are counted when the op has run.
+            kept. A budget below what single ops need makes everything go all the time, and the step
+            slow. Working memory of kernels (packed operands of products) comes on top.
 
     >>> import rustgrad as rg
     >>> x = rg.ones(1000, requires_grad=True)

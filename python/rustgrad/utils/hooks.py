@@ -1,4 +1,4 @@
-"""Handles through which a registered hook is taken back."""
+"""How hooks are registered, and the handles through which they are taken back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-__all__ = ["RemovableHandle"]
+__all__ = ["RemovableHandle", "unserializable_hook"]
 
 _next_id = count()
 
@@ -74,8 +74,39 @@ class RemovableHandle:
         self.remove()
 
 
-def register(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
-    """Adds ``hook`` at the end of ``hooks`` and returns the handle that removes it."""
-    handle = RemovableHandle(hooks)
+def register(
+    hooks: OrderedDict[int, Any],
+    hook: Callable[..., Any],
+    prepend: bool = False,
+    flags: list[OrderedDict[int, Any]] | None = None,
+) -> RemovableHandle:
+    """Adds ``hook`` to ``hooks`` and returns the handle that removes it.
+
+    Args:
+        hooks: the hooks of one kind, in the order of their calls.
+        hook: the function.
+        prepend: put it first rather than last. Default: ``False``.
+        flags: dictionaries that say ``True`` for the hook's id as long as it is there.
+
+    Raises:
+        TypeError: ``hook`` cannot be called.
+    """
+    if not callable(hook):
+        raise TypeError(f"a hook must be callable, not {type(hook).__name__}")
+    handle = RemovableHandle(hooks, extra_dict=flags)
     hooks[handle.id] = hook
+    for flag in flags or ():
+        flag[handle.id] = True
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
     return handle
+
+
+def unserializable_hook(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a tensor's hook as one that is not meant to be saved with the tensor; returns it.
+
+    Hooks are never saved with tensors here, so nothing depends on the mark: programs that use it
+    run as they are.
+    """
+    f.__torch_unserializable__ = True  # type: ignore[attr-defined]
+    return f

@@ -28,7 +28,7 @@ mod vector;
 const TINY: usize = 4;
 
 /// See [`super::super::Backend::matmul`].
-pub(super) fn matmul(out: View, a: View, b: View, bias: Option<View>) {
+pub(super) fn matmul(out: View, a: View, b: View, bias: Option<View>, relu: bool) {
     if out.numel() == 0 {
         return;
     }
@@ -43,13 +43,18 @@ pub(super) fn matmul(out: View, a: View, b: View, bias: Option<View>) {
         None => [out, a, b],
     };
     match out.dtype {
-        DType::F32 => direct::<f32>(out, a, b, bias),
-        DType::F64 => direct::<f64>(out, a, b, bias),
+        DType::F32 => direct::<f32>(out, a, b, bias, relu),
+        DType::F64 => direct::<f64>(out, a, b, bias, relu),
         #[cfg(target_arch = "x86_64")]
         DType::BF16 if kernel::multiplies_bf16() && !is_vector(&out) => {
-            direct::<bf16>(out, a, b, bias)
+            direct::<bf16>(out, a, b, bias, relu)
         }
-        DType::F16 | DType::BF16 => converted::<f32>(out, a, b, bias),
+        DType::F16 | DType::BF16 => {
+            converted::<f32>(out, a, b, bias);
+            if relu {
+                map(Functor::Relu, &[], DType::F32, out, &[Input::View(out)]);
+            }
+        }
         _ => converted::<i64>(out, a, b, bias),
     }
 }
@@ -185,11 +190,12 @@ fn sizes(a: &View, b: &View) -> ([usize; 3], usize) {
 }
 
 /// Products of elements as they lie.
-fn direct<T: Product>(out: View, a: View, b: View, bias: Option<View>) {
+fn direct<T: Product>(out: View, a: View, b: View, bias: Option<View>, relu: bool) {
     let (sizes, lead) = sizes(&a, &b);
     if sizes[2] == 0 {
         let sum = bias.map_or(Input::Scalar(Scalar::Int(0)), Input::View);
-        return map(Functor::Copy, &[], T::Sum::DTYPE, out, &[sum]);
+        let f = if relu { Functor::Relu } else { Functor::Copy };
+        return map(f, &[], T::Sum::DTYPE, out, &[sum]);
     }
     let matrix = |v: &View, at: usize| Matrix {
         at: address::<T>(v, at),
@@ -200,6 +206,7 @@ fn direct<T: Product>(out: View, a: View, b: View, bias: Option<View>) {
         let c = Target {
             to: matrix(&out, at[0]),
             bias: bias.as_ref().map(|bias| matrix(bias, at[3])),
+            relu,
         };
         // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
         unsafe { T::product(sizes, c, matrix(&a, at[1]), matrix(&b, at[2])) };
@@ -234,7 +241,7 @@ fn converted<C: Product + Acc>(out: View, a: View, b: View, bias: Option<View>) 
     let bias = bias.as_ref().map(read);
     let [c, x, y] = [&c, &x, &y].map(|copy| copy.view::<C>(&copy.layout));
     let bias = bias.as_ref().map(|copy| copy.view::<C>(&copy.layout));
-    direct::<C>(c, x, y, bias);
+    direct::<C>(c, x, y, bias, false);
     move_to::<C>(out, c);
 }
 

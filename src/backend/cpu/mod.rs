@@ -63,8 +63,8 @@ impl Backend for Cpu {
         scan::scan(f, out, index, x, dim);
     }
 
-    fn matmul(&self, out: View, a: View, b: View, bias: Option<View>) {
-        matmul::matmul(out, a, b, bias);
+    fn matmul(&self, out: View, a: View, b: View, bias: Option<View>, relu: bool) {
+        matmul::matmul(out, a, b, bias, relu);
     }
 
     fn softmax(&self, log: bool, out: View, x: View, dim: usize) {

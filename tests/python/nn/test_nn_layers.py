@@ -10,6 +10,10 @@ from rustgrad.nn import functional as F
 REPRS = [
     (nn.Linear(2, 3, bias=False), "Linear(in_features=2, out_features=3, bias=False)"),
     (
+        nn.Linear(2, 3, activation="tanh"),
+        "Linear(in_features=2, out_features=3, bias=True, activation='tanh')",
+    ),
+    (
         nn.Bilinear(2, 3, 4),
         "Bilinear(in1_features=2, in2_features=3, out_features=4, bias=True)",
     ),
@@ -48,6 +52,61 @@ def test_linear_draws_weight_then_bias():
     bias = rg.empty(4).uniform_(-0.25, 0.25)
     assert bool(((layer.weight - weight).abs() < 1e-6).all())
     assert layer.bias.tolist() == bias.tolist()
+
+
+def _derivatives(f, *tensors):
+    """The result, gradients, second gradients and a tangent, as lists."""
+    inputs = [t.detach().requires_grad_() for t in tensors]
+    y = f(*inputs)
+    first = rg.autograd.grad((y * y).sum(), inputs, create_graph=True)
+    second = rg.autograd.grad(sum((g * g).sum() for g in first), inputs)
+    _, tangent = rg.func.jvp(f, tensors, tensors)
+    return [t.tolist() for t in (y, *first, *second, tangent)]
+
+
+@pytest.mark.parametrize("dtype", [rg.float64, rg.float32, rg.float16, rg.bfloat16], ids=str)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize(
+    "shape, out",
+    [
+        ((3, 2), 4),
+        ((1, 300), 700),  # a vector
+        ((300, 20), 1),
+        ((2, 5000), 6),  # a sum in parts
+        ((2, 75, 40), 130),  # tiles with remainders
+        ((0, 3), 2),
+        ((2, 0), 3),
+    ],
+)
+def test_an_activation_in_linear_is_the_one_after_it(shape, out, activation, dtype):
+    rg.manual_seed(1)
+    k = shape[-1]
+    x = rg.randn(k, *shape[:-1], dtype=dtype).movedim(0, -1)
+    w, b = rg.randn(out, k, dtype=dtype) / (k + 1) ** 0.5, rg.randn(out, dtype=dtype)
+    after = getattr(rg, activation)
+    for terms in [(x, w), (x, w, b)]:
+        fused = _derivatives(lambda *t: F.linear(*t, activation=activation), *terms)
+        composed = _derivatives(lambda *t: after(F.linear(*t)), *terms)
+        assert fused == composed
+    assert rg.equal(F.linear(x, w, b, activation), after(F.linear(x, w, b)))
+
+
+def test_relu_in_linear_keeps_nan():
+    x = rg.full((9, 3), math.nan)
+    for dtype in (rg.float64, rg.float32, rg.float16, rg.bfloat16):
+        for n in (1, 10, 40):  # a vector, through a buffer, in registers
+            y = F.linear(x.to(dtype), rg.ones(n, 3, dtype=dtype), rg.ones(n, dtype=dtype), "relu")
+            assert bool(y.isnan().all())
+
+
+def test_an_activation_in_linear_is_recorded_on_its_own():
+    layer = nn.Linear(3, 2, activation="relu")
+    y = layer(rg.ones(5, 3))
+    assert y.grad_fn.name() == "ReluBackward0"
+    assert y.grad_fn.next_functions[0][0].name() == "LinearBackward0"
+    y.mul_(2)  # overwrites what the derivative of relu reads
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
 
 
 def test_bilinear_and_embedding_draws():
@@ -212,6 +271,12 @@ def test_composites():
             "batchmean",
         ),
         (lambda: F.gelu(rg.ones(1), approximate="x"), ValueError, "none or tanh"),
+        (
+            lambda: F.linear(rg.ones(1, 1), rg.ones(1, 1), activation="gelu"),
+            ValueError,
+            "'relu', 'tanh', 'sigmoid' or None, but got 'gelu'",
+        ),
+        (lambda: nn.Linear(1, 1, activation="x")(rg.ones(1)), ValueError, "activation must be"),
         (lambda: F.glu(rg.ones(3)), ValueError, "even"),
         (lambda: F.glu(rg.tensor(1.0)), ValueError, "0-dim"),
         (lambda: F.prelu(rg.ones(2, 3), rg.ones(2)), ValueError, "1 or 3 elements"),

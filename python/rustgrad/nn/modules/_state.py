@@ -104,7 +104,7 @@ class StateDict:
         local_metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = local_metadata
-        for hook in self._state_dict_pre_hooks.values():
+        for hook in list(self._state_dict_pre_hooks.values()):
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, module in self._modules.items():
@@ -112,7 +112,7 @@ class StateDict:
                 module.state_dict(
                     destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
                 )
-        for hook in self._state_dict_hooks.values():
+        for hook in list(self._state_dict_hooks.values()):
             replaced = hook(self, destination, prefix, local_metadata)
             if getattr(hook, "_from_public_api", False):
                 if replaced is not None:
@@ -224,7 +224,7 @@ class StateDict:
             for copy in pending:
                 copy()
             for module in walked:
-                for hook in module._load_state_dict_post_hooks.values():
+                for hook in list(module._load_state_dict_post_hooks.values()):
                     if hook(module, incompatible) is not None:
                         raise AssertionError(
                             "Hooks registered with register_load_state_dict_post_hook must "
@@ -257,7 +257,7 @@ class StateDict:
         """
         pending = local_metadata.pop(_PENDING, None)
         assign = local_metadata.get("assign_to_params_buffers", False)
-        for hook in self._load_state_dict_pre_hooks.values():
+        for hook in list(self._load_state_dict_pre_hooks.values()):
             hook(
                 state_dict,
                 prefix,

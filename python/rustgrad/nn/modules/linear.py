@@ -25,7 +25,7 @@ class Identity(Module):
 
 
 class Linear(Module):
-    """y = x W^T + b.
+    """y = f(x W^T + b).
 
     Shapes: input (*, in_features), output (*, out_features).
 
@@ -35,6 +35,8 @@ class Linear(Module):
         bias: whether to add b. Default: ``True``.
         device: where the parameters live.
         dtype: their type.
+        activation: f: ``'relu'``, ``'tanh'``, ``'sigmoid'``, or ``None`` for the identity. The same
+            as a module of its own after this one, to the bit.
 
     Attributes:
         weight: W, shape (out_features, in_features), drawn from U(-k, k) with
@@ -45,6 +47,8 @@ class Linear(Module):
         >>> import rustgrad as rg
         >>> rg.nn.Linear(3, 2)(rg.zeros(5, 3)).shape == (5, 2)
         True
+        >>> rg.nn.Linear(3, 2, activation="relu")
+        Linear(in_features=3, out_features=2, bias=True, activation='relu')
     """
 
     def __init__(
@@ -54,8 +58,11 @@ class Linear(Module):
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        activation: str | None = None,
     ) -> None:
         super().__init__()
+        self.activation = activation
         self.in_features = in_features
         self.out_features = out_features
         self.weight = Parameter(rg.empty((out_features, in_features), device=device, dtype=dtype))
@@ -74,12 +81,13 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: rg.Tensor) -> rg.Tensor:
-        return F.linear(input, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias, self.activation)
 
     def extra_repr(self) -> str:
+        activation = "" if self.activation is None else f", activation={self.activation!r}"
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
+            f"bias={self.bias is not None}{activation}"
         )
 
 

@@ -10,18 +10,45 @@ import rustgrad as rg
 
 from ..parameter import Buffer, Parameter
 from ._call import HookedCall
+from ._global_hooks import (
+    of_registration,
+    register_module_backward_hook,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from ._state import StateDict
 
-__all__ = ["Module"]
+__all__ = [
+    "Module",
+    "register_module_backward_hook",
+    "register_module_buffer_registration_hook",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
+]
 
 # Attributes by which a module files what is assigned to it.
 _TABLES = ("_parameters", "_buffers", "_modules")
-_HOOK_TABLES = (
+# Hooks of calls, and flags for them: see NOTE [Calls].
+_CALL_TABLES = (
+    "_forward_pre_hooks",
     "_forward_hooks",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+)
+_HOOK_TABLES = (
+    *_CALL_TABLES,
+    "_forward_pre_hooks_with_kwargs",
     "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
     "_state_dict_hooks",
     "_state_dict_pre_hooks",
     "_load_state_dict_pre_hooks",
@@ -73,6 +100,7 @@ class Module(HookedCall, StateDict):
         for table in _TABLES:
             attributes[table] = {}
         attributes["_non_persistent_buffers_set"] = set()
+        attributes["_call_hooks"] = OrderedDict()
         for table in _HOOK_TABLES:
             attributes[table] = OrderedDict()
         if self.call_super_init:
@@ -91,6 +119,21 @@ class Module(HookedCall, StateDict):
             raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in self.__dict__[table]:
             raise KeyError(f"attribute '{name}' already exists")
+
+    def _put(self, table: str, name: str, value: Any) -> None:
+        """Registers a value, or what the hooks of registration give in its place."""
+        for hook in list(of_registration[table].values()):
+            changed = hook(self, name, value)
+            if changed is None:
+                continue
+            kind = {"_parameters": Parameter, "_buffers": rg.Tensor, "_modules": Module}[table]
+            if not isinstance(changed, kind):
+                raise TypeError(
+                    f"a registration hook for '{name}' of {type(self).__name__} should return None "
+                    f"or a {kind.__name__}, but returned an object of type {_typename(changed)}"
+                )
+            value = changed
+        self.__dict__[table][name] = value
 
     def register_buffer(self, name: str, tensor: rg.Tensor | None, persistent: bool = True) -> None:
         """Adds a tensor that is state but not trained, such as a running mean.
@@ -118,7 +161,7 @@ class Module(HookedCall, StateDict):
                 f"cannot assign '{_typename(tensor)}' object to buffer '{name}' "
                 "(Tensor or None required)"
             )
-        self._buffers[name] = tensor
+        self._put("_buffers", name, tensor)
         if persistent:
             self._non_persistent_buffers_set.discard(name)
         else:
@@ -146,7 +189,9 @@ class Module(HookedCall, StateDict):
                     f"be created explicitly. To express '{name}' as a function of another "
                     "Tensor, compute the value in the forward() method."
                 )
-        self._parameters[name] = param
+            self._put("_parameters", name, param)
+        else:
+            self._parameters[name] = None
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Adds a child module under a name; ``None`` reserves the name.
@@ -159,7 +204,7 @@ class Module(HookedCall, StateDict):
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{_typename(module)} is not a Module subclass")
         self._check_name("module", name, "_modules")
-        self._modules[name] = module
+        self._put("_modules", name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """The same as :meth:`add_module`."""
@@ -195,14 +240,14 @@ class Module(HookedCall, StateDict):
             if "_modules" not in attributes:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, keep="_modules")
-            attributes["_modules"][name] = value
+            self._put("_modules", name, value)
         elif name in attributes.get("_modules", ()):
             if value is not None:
                 raise TypeError(
                     f"cannot assign '{_typename(value)}' as child module '{name}' "
                     "(nn.Module or None expected)"
                 )
-            attributes["_modules"][name] = None
+            self._put("_modules", name, None)
         elif isinstance(value, Buffer):
             if "_buffers" not in attributes:
                 raise AttributeError("cannot assign buffer before Module.__init__() call")
@@ -214,7 +259,7 @@ class Module(HookedCall, StateDict):
                     f"cannot assign '{_typename(value)}' as buffer '{name}' "
                     "(nn.Buffer, Tensor or None expected)"
                 )
-            attributes["_buffers"][name] = value
+            self._put("_buffers", name, value)
         else:
             super().__setattr__(name, value)
 
@@ -248,6 +293,9 @@ class Module(HookedCall, StateDict):
         # Modules pickled by an older version may lack tables that came later.
         for table in _HOOK_TABLES:
             self.__dict__.setdefault(table, OrderedDict())
+        if "_call_hooks" not in self.__dict__:
+            ids = (hook_id for table in _CALL_TABLES for hook_id in self.__dict__[table])
+            self.__dict__["_call_hooks"] = OrderedDict.fromkeys(ids, True)
         self.__dict__.setdefault("_non_persistent_buffers_set", set())
 
     # Walking the tree

@@ -1,5 +1,6 @@
 //! Products of matrices.
 
+use super::super::super::{Functor, Input};
 use super::*;
 
 /// Sizes around those of registers, tiles and panels; now and then many rows or terms.
@@ -46,7 +47,17 @@ fn products() {
             a.view(),
             b.view(),
             bias.as_ref().map(Array::view),
+            false,
         );
+        if dtype.is_float() {
+            let once = draw.output(dtype, &shape);
+            let bias = bias.as_ref().map(Array::view);
+            CPU.matmul(once.view(), a.view(), b.view(), bias, true);
+            let after = Array::full(dtype, &shape, 9.0);
+            let ins = [Input::View(out.view())];
+            CPU.map(Functor::Relu, &[], dtype.compute(), after.view(), &ins);
+            expect_same(&once.values(), &after.values());
+        }
         let (a, b) = (a.values(), b.values());
         let added = bias.map_or(vec![0.0; out.values().len()], |x| x.values());
         let terms = |at: usize| {

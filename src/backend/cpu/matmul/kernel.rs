@@ -8,7 +8,7 @@
 //! its own.
 
 use super::super::transpose::Word;
-use super::matrix::AccOf;
+use super::matrix::{AccOf, Matrix};
 
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
@@ -47,7 +47,7 @@ pub(super) trait Kernel: 'static {
     /// The processor has the instructions. The block has up to `ROWS` rows and `COLUMNS` columns.
     /// Its panels may be read: of the first operand as many rows, or one more if they are odd; of
     /// the second `LANES` columns, or `COLUMNS` if the block has more. As many sums of each of its
-    /// rows may be written.
+    /// rows may be written, and as much of a bias read.
     unsafe fn multiply(block: Block<Self::Word, Self::Sum>);
 }
 
@@ -73,6 +73,10 @@ pub(super) struct Block<W, S> {
     pub(super) to: *mut S,
     /// Distance between rows of sums.
     pub(super) stride: usize,
+    /// What is added to the sums; its columns are neighbours.
+    pub(super) bias: Option<Matrix<S>>,
+    /// Whether sums below zero become zero.
+    pub(super) relu: bool,
     pub(super) rows: usize,
     pub(super) columns: usize,
 }
@@ -90,6 +94,8 @@ macro_rules! kernels {
             splat: $splat:expr;
             load: $load:expr;
             add_product: $add:expr;
+            add_bias: $add_bias:expr;
+            relu: $relu:expr;
             store: $store:expr;
         }
     )*) => { $(
@@ -131,8 +137,13 @@ macro_rules! kernels {
                             b = b.wrapping_byte_add(block.b.along);
                         }
                         for (i, row) in sums.iter().enumerate().take(block.rows) {
-                            for (j, sum) in row.iter().enumerate() {
-                                $store(block.to.add(i * block.stride + j * $lanes), *sum);
+                            for (j, &sum) in row.iter().enumerate() {
+                                let sum = match block.bias {
+                                    Some(bias) => $add_bias(sum, bias.at(i, j * $lanes)),
+                                    None => sum,
+                                };
+                                let sum = if block.relu { $relu(sum) } else { sum };
+                                $store(block.to.add(i * block.stride + j * $lanes), sum);
                             }
                         }
                     }

@@ -24,6 +24,15 @@ impl<T: Copy> Matrix<T> {
         }
     }
 
+    /// The same matrix, of elements that are really of another type.
+    pub(super) fn cast<U>(self) -> Matrix<U> {
+        Matrix {
+            at: self.at.cast(),
+            rows: self.rows,
+            columns: self.columns,
+        }
+    }
+
     pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -52,11 +61,14 @@ unsafe impl<T: Send> Send for Matrix<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Matrix<T> {}
 
-/// Where a product goes, and what is added to it while it is in the cache.
+/// Where a product goes, and what is done to it on the way.
 #[derive(Clone, Copy)]
 pub(super) struct Target<T> {
     pub(super) to: Matrix<T>,
+    /// What is added.
     pub(super) bias: Option<Matrix<T>>,
+    /// Whether results go through the functor of that name once they are rounded.
+    pub(super) relu: bool,
 }
 
 impl<T: Copy> Target<T> {
@@ -64,6 +76,7 @@ impl<T: Copy> Target<T> {
         Self {
             to: self.to.transposed(),
             bias: self.bias.map(Matrix::transposed),
+            ..self
         }
     }
 
@@ -72,6 +85,18 @@ impl<T: Copy> Target<T> {
         Self {
             to: self.to.from(i, j),
             bias: self.bias.map(|bias| bias.from(i, j)),
+            ..self
+        }
+    }
+
+    /// What is stored of a sum.
+    #[inline(always)]
+    fn result<C: AccOf<T>>(self, sum: C) -> T {
+        let result = sum.store();
+        if self.relu && C::load(result) < C::ZERO {
+            C::ZERO.store()
+        } else {
+            result
         }
     }
 
@@ -87,7 +112,7 @@ impl<T: Copy> Target<T> {
                 Some(bias) => sum.add(C::load(*bias.at(i, j))),
                 None => sum,
             };
-            *self.to.at(i, j) = sum.store();
+            *self.to.at(i, j) = self.result(sum);
         }
     }
 
@@ -135,16 +160,19 @@ fn put_rows_body<T: Copy, C: AccOf<T>>(rows: Rows<T, C>) {
             }
             let to = std::slice::from_raw_parts_mut(row.to.at, n);
             match row.bias {
-                None => to.iter_mut().zip(sums).for_each(|(t, s)| *t = s.store()),
+                None => {
+                    let each = to.iter_mut().zip(sums);
+                    each.for_each(|(t, s)| *t = row.result(*s));
+                }
                 Some(bias) if bias.columns == 0 => {
                     let term = C::load(*bias.at);
                     let each = to.iter_mut().zip(sums);
-                    each.for_each(|(t, s)| *t = s.add(term).store());
+                    each.for_each(|(t, s)| *t = row.result(s.add(term)));
                 }
                 Some(bias) if bias.columns == 1 => {
                     let terms = std::slice::from_raw_parts(bias.at, n);
                     let each = to.iter_mut().zip(sums).zip(terms);
-                    each.for_each(|((t, s), &term)| *t = s.add(C::load(term)).store());
+                    each.for_each(|((t, s), &term)| *t = row.result(s.add(C::load(term))));
                 }
                 Some(_) => (0..n).for_each(|j| row.put(0, j, sums[j])),
             }

@@ -24,13 +24,13 @@ fn run(a: &Array, b: &Array, dtype: DType) -> Vec<f64> {
     let n = a.shape().len();
     let shape = shape(&a.shape()[..n - 2], a.shape()[n - 2], b.shape()[n - 1]);
     let out = Array::full(dtype, &shape, 9.0);
-    matmul(out.view(), a.view(), b.view(), None);
+    matmul(out.view(), a.view(), b.view(), None, false);
     let scattered = out.scattered();
-    matmul(scattered.view(), a.view(), b.view(), None);
+    matmul(scattered.view(), a.view(), b.view(), None, false);
     assert!(close(&scattered.values(), &out.values(), 1e-6));
     let turned = out.transpose(n - 2, n - 1);
     let turned = Array::full(dtype, turned.shape(), 8.0).transpose(n - 2, n - 1);
-    matmul(turned.view(), a.view(), b.view(), None);
+    matmul(turned.view(), a.view(), b.view(), None, false);
     assert!(close(&turned.values(), &out.values(), 1e-6));
     out.values()
 }
@@ -88,7 +88,7 @@ fn check(a: &Array, b: &Array, dtype: DType) {
     let shape = shape(&a.shape()[..n - 2], a.shape()[n - 2], b.shape()[n - 1]);
     for bias in biases(dtype, &shape) {
         let out = Array::full(dtype, &shape, 9.0);
-        matmul(out.view(), a.view(), b.view(), Some(bias.view()));
+        matmul(out.view(), a.view(), b.view(), Some(bias.view()), false);
         let with_bias: Vec<f64> = (sums.iter().zip(bias.values()))
             .map(|(x, y)| x + y)
             .collect();
@@ -189,7 +189,7 @@ fn integers_wrap() {
     let a = Array::ints(DType::I64, &[1, 2], &[i64::MAX, 3]);
     let b = Array::ints(DType::I64, &[2, 1], &[2, 1]);
     let out = Array::full(DType::I64, &[1, 1], 0.0);
-    matmul(out.view(), a.view(), b.view(), None);
+    matmul(out.view(), a.view(), b.view(), None, false);
     assert_eq!(out.integers(), [1]);
     let a = Array::ints(DType::U8, &[1, 2], &[200, 100]);
     let b = Array::ints(DType::U8, &[2, 1], &[2, 1]);
@@ -217,7 +217,7 @@ fn overwrites_the_output() {
         for dtype in [DType::F16, DType::F32] {
             let a = Array::full(dtype, &[n, n], 1.0);
             let out = Array::full(dtype, &[n, n], f64::NAN);
-            matmul(out.view(), a.view(), a.view(), None);
+            matmul(out.view(), a.view(), a.view(), None, false);
             assert_eq!(out.values(), vec![n as f64; n * n]);
         }
     }
@@ -365,6 +365,7 @@ fn by<K: Kernel>(sizes @ [m, n, k]: [usize; 3], a: &[K::Element], b: &[K::Elemen
     let c = Target {
         to: Matrix::in_rows(out.as_mut_ptr(), n),
         bias: None,
+        relu: false,
     };
     let (a, b) = (a.as_ptr().cast_mut(), b.as_ptr().cast_mut());
     let [a, b] = [Matrix::in_rows(a, k), Matrix::in_rows(b, n)];

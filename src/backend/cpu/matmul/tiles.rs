@@ -82,6 +82,7 @@ unsafe fn tiles<K: Kernel, T: Copy + Send + Sync + 'static>(
         let c = Target {
             to: partial(part),
             bias: None,
+            relu: false,
         };
         // SAFETY: the caller's promise, for some of the terms.
         unsafe { shared::<K, K::Sum>(tiling, sizes, c, a.from(0, first), b.from(first, 0)) };
@@ -192,6 +193,8 @@ unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
                     terms: k.div_ceil(K::DEPTH),
                     to: std::ptr::null_mut(),
                     stride: 0,
+                    bias: None,
+                    relu: false,
                     rows: K::ROWS.min(down.end - i),
                     columns: width.min(across.end - j),
                 };
@@ -213,7 +216,7 @@ where
     const { assert!(K::ROWS * K::COLUMNS <= BLOCK) };
     let (m, n) = (block.rows, block.columns);
     let in_place = TypeId::of::<T>() == TypeId::of::<K::Sum>()
-        && c.bias.is_none()
+        && c.bias.is_none_or(|bias| bias.columns == 1)
         && c.to.columns == 1
         && n.is_multiple_of(K::LANES);
     // SAFETY: the caller's promise; the buffer has room for any block.
@@ -222,6 +225,8 @@ where
             return K::multiply(Block {
                 to: c.to.at.cast(),
                 stride: c.to.rows,
+                bias: c.bias.map(Matrix::cast),
+                relu: c.relu,
                 ..block
             });
         }

@@ -175,6 +175,37 @@ def _(make):
     yield Sample(make(33, 70), make(65, 70), make(65))
 
 
+_ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+}
+
+
+def _activated(x, weight, bias=None, activation=None):
+    return _ACTIVATIONS[activation](_linear(x, weight, bias))
+
+
+def _torch_activated(x, weight, bias=None, activation=None):
+    import torch
+
+    return getattr(torch, activation)(torch.nn.functional.linear(x, weight, bias))
+
+
+@op("linear", ref=_activated, dtypes=NUMBERS, torch=_torch_activated)
+def _(make):
+    for name in _ACTIVATIONS:
+        yield Sample(make(2, 3), make(4, 3), make(4), name)
+        yield Sample(make(2, 3), make(4, 3), kwargs={"activation": name})
+        yield Sample(make(3), make(2, 3), make(2), name)
+        yield Sample(make(2, 2, 3), make(2, 3), make(2), name)
+        yield Sample(make(2, 3), make(3), None, name)
+        yield Sample(make(0, 3), make(2, 3), make(2), name)
+        yield Sample(make(2, 0), make(2, 0), make(2), name)
+        yield Sample(make(2, 3), make(0, 3), make(0), name)
+    yield Sample(make(33, 70), make(65, 70), make(65), "relu")
+
+
 def _bilinear(x, y, w, b=0.0):
     return np.einsum("...i,kij,...j->...k", x, w, y) + b
 

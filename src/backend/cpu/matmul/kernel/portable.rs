@@ -16,6 +16,10 @@ macro_rules! portable {
             add_product: |sums: [$t; $lanes], a: [$t; $lanes], b: [$t; $lanes]| {
                 std::array::from_fn(|i| a[i].mul_add(b[i], sums[i]))
             };
+            add_bias: |sums: [$t; $lanes], bias: *const $t| {
+                std::array::from_fn::<$t, $lanes, _>(|i| sums[i] + *bias.add(i))
+            };
+            relu: |sums: [$t; $lanes]| sums.map(|x| if x < 0.0 { 0.0 } else { x });
             store: |to: *mut $t, sums: [$t; $lanes]| to.cast::<[$t; $lanes]>().write(sums);
         }
     )* } };

@@ -16,6 +16,7 @@ fn pair(get: impl Fn(usize) -> bf16) -> u32 {
     u32::from(get(0).to_bits()) | u32::from(get(1).to_bits()) << 16
 }
 
+// Of two zeros, or a number and NaN, the maximum is the second: `relu` keeps -0 and NaN.
 kernels! {
     Avx512F32(f32) [target_feature(enable = "avx512f")] {
         word: f32 = single;
@@ -25,6 +26,8 @@ kernels! {
         splat: _mm512_set1_ps;
         load: _mm512_loadu_ps;
         add_product: |sums, a, b| _mm512_fmadd_ps(a, b, sums);
+        add_bias: |sums, bias| _mm512_add_ps(sums, _mm512_loadu_ps(bias));
+        relu: |sums| _mm512_max_ps(_mm512_setzero_ps(), sums);
         store: _mm512_storeu_ps;
     }
     Avx512F64(f64) [target_feature(enable = "avx512f")] {
@@ -35,6 +38,8 @@ kernels! {
         splat: _mm512_set1_pd;
         load: _mm512_loadu_pd;
         add_product: |sums, a, b| _mm512_fmadd_pd(a, b, sums);
+        add_bias: |sums, bias| _mm512_add_pd(sums, _mm512_loadu_pd(bias));
+        relu: |sums| _mm512_max_pd(_mm512_setzero_pd(), sums);
         store: _mm512_storeu_pd;
     }
     /// The instruction adds two products at a time in an order of its own, always rounds to nearest,
@@ -47,6 +52,8 @@ kernels! {
         splat: |word: u32| std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word as i32));
         load: |words: *const u32| words.cast::<__m512bh>().read_unaligned();
         add_product: |sums, a, b| _mm512_dpbf16_ps(sums, a, b);
+        add_bias: |sums, bias| _mm512_add_ps(sums, _mm512_loadu_ps(bias));
+        relu: |sums| _mm512_max_ps(_mm512_setzero_ps(), sums);
         store: _mm512_storeu_ps;
     }
     Avx2F32(f32) [target_feature(enable = "avx2,fma")] {
@@ -57,6 +64,8 @@ kernels! {
         splat: _mm256_set1_ps;
         load: _mm256_loadu_ps;
         add_product: |sums, a, b| _mm256_fmadd_ps(a, b, sums);
+        add_bias: |sums, bias| _mm256_add_ps(sums, _mm256_loadu_ps(bias));
+        relu: |sums| _mm256_max_ps(_mm256_setzero_ps(), sums);
         store: _mm256_storeu_ps;
     }
     Avx2F64(f64) [target_feature(enable = "avx2,fma")] {
@@ -67,6 +76,8 @@ kernels! {
         splat: _mm256_set1_pd;
         load: _mm256_loadu_pd;
         add_product: |sums, a, b| _mm256_fmadd_pd(a, b, sums);
+        add_bias: |sums, bias| _mm256_add_pd(sums, _mm256_loadu_pd(bias));
+        relu: |sums| _mm256_max_pd(_mm256_setzero_pd(), sums);
         store: _mm256_storeu_pd;
     }
     BaseF32(f32) [] {
@@ -77,6 +88,8 @@ kernels! {
         splat: _mm_set1_ps;
         load: _mm_loadu_ps;
         add_product: |sums, a, b| _mm_add_ps(sums, _mm_mul_ps(a, b));
+        add_bias: |sums, bias| _mm_add_ps(sums, _mm_loadu_ps(bias));
+        relu: |sums| _mm_max_ps(_mm_setzero_ps(), sums);
         store: _mm_storeu_ps;
     }
     BaseF64(f64) [] {
@@ -87,6 +100,8 @@ kernels! {
         splat: _mm_set1_pd;
         load: _mm_loadu_pd;
         add_product: |sums, a, b| _mm_add_pd(sums, _mm_mul_pd(a, b));
+        add_bias: |sums, bias| _mm_add_pd(sums, _mm_loadu_pd(bias));
+        relu: |sums| _mm_max_pd(_mm_setzero_pd(), sums);
         store: _mm_storeu_pd;
     }
 }
