@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -118,8 +117,10 @@ class Function(metaclass=_FunctionMeta):
         )
 
     @classmethod
-    def _parameters(cls) -> list[inspect.Parameter]:
+    def _parameters(cls) -> list[Any]:
         """The arguments of forward, without ``ctx``."""
+        import inspect  # Only errors need it, and it is slow to import.
+
         parameters = [*inspect.signature(cls.forward).parameters.values()]
         return parameters if cls._has_setup_context else parameters[1:]
 
@@ -134,7 +135,7 @@ class Function(metaclass=_FunctionMeta):
         """What messages call argument ``i`` of forward."""
         parameters = cls._parameters()
         last = parameters[min(i, len(parameters) - 1)]
-        star = last.kind is inspect.Parameter.VAR_POSITIONAL
+        star = last.kind is last.VAR_POSITIONAL
         place = f"{last.name}[{i - len(parameters) + 1}]" if star else last.name
         return f"argument '{place}' of {cls.__name__}.forward"
 
