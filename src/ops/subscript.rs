@@ -11,7 +11,7 @@ use super::def::{Forms, Kernel, OpDef};
 use super::index::{INDEX_PUT_AT, Lookup, coordinates, flat_nonzero, index, long, put, put_attrs};
 use super::{cast, expand_to, reshape, select, slice, unsqueeze, view};
 use crate::base::{Attrs, DType, Error, Result, Shape};
-use crate::tape::Site;
+use crate::tape::{Site, mode};
 use crate::tape::provenance::SET_ITEM;
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
@@ -227,6 +227,10 @@ pub fn get_item(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
 /// When the index does not fit the shape, the value does not broadcast to what it names, or `x` must
 /// not be written; nothing is changed then.
 pub fn set_item(x: &Tensor, parts: &[Index], value: &Operand) -> Result<()> {
+    if mode::grad_enabled() && x.requires_grad() && x.is_leaf() {
+        // Refused in the name of the leaf, rather than of the view that would be written.
+        super::dispatch::check_writable(x, false).map_err(|e| e.in_op("setitem"))?;
+    }
     assign(x, parts, value).map_err(|e| e.of_op("setitem"))?;
     // Messages name what was called.
     x.storage().set_writer(SET_ITEM, Site::current().0);

@@ -687,7 +687,7 @@ def test_changed_shapes_and_arguments():
     assert fields == {
         "Leaf": {"outputs"},
         "Exp": {"outputs", "saved"},
-        "SoftmaxExact": {"outputs", "arguments", "saved"},
+        "Softmax": {"outputs", "arguments", "saved"},
     }
     assert not change.added and not change.removed
 

@@ -96,7 +96,7 @@ class masked_gradients:
     >>> import rustgrad as rg
     >>> scores = rg.tensor([[1.0, 2.0], [1.0, 2.0]], requires_grad=True)
     >>> allowed = rg.tensor([[True, True], [False, False]])
-    >>> weights = scores.masked_fill(~allowed, float("-inf")).softmax(1)
+    >>> weights = (scores + rg.where(allowed, 0.0, float("-inf"))).softmax(1)
     >>> loss = rg.where(allowed, weights, 0.0)[:, 0].sum()
     >>> with rg.autograd.masked_gradients():
     ...     loss.backward()
