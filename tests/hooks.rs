@@ -182,7 +182,10 @@ fn hooks_of_nodes_see_both_sides() {
     let x = leaf(&[2.0]);
     let y = ops::mul(&x, &x).unwrap();
     let sides = Arc::new(Sides(Mutex::default()));
-    y.hooked_edge().unwrap().node.add_hook(When::After, sides.clone());
+    y.hooked_edge()
+        .unwrap()
+        .node
+        .add_hook(When::After, sides.clone());
     backward(y).unwrap();
     assert_eq!(*sides.0.lock(), [2, 1]);
 }

@@ -78,6 +78,7 @@ from . import (  # noqa: E402
     memory,
     nn,
     optim,
+    profiler,
     testing,
 )
 from ._functions import *  # noqa: E402, F403

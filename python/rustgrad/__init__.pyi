@@ -10,6 +10,7 @@ from . import (
     memory as memory,
     nn as nn,
     optim as optim,
+    profiler as profiler,
     testing as testing,
 )
 from ._C import (

@@ -354,7 +354,10 @@ for _name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Changes the shape; elements beyond the old ones are arbitrary."""
     if self.requires_grad:
-        raise RuntimeError("cannot resize variables that require grad")
+        raise RuntimeError(
+            f"cannot resize variables that require grad: the shape is {list(self.shape)}. Use "
+            "reshape(), or take detach() first"
+        )
     shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
     if shape == tuple(self.shape):
         return self
@@ -383,13 +386,15 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             "fill_ only supports 0-dimension value tensor but got tensor with "
             f"{value.dim()} dimensions."
         )
-    return self.copy_(value)
+    _C._fill(self, value)
+    return self
 
 
 @_method
 def zero_(self: Tensor) -> Tensor:
     """Writes zeros."""
-    return self.copy_(0)
+    _C._fill(self)
+    return self
 
 
 @_method

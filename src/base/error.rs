@@ -102,6 +102,21 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The same error with `[op] ` in place of another op's name in front of its message: the op that was
+    /// called, rather than one that it is made of.
+    #[must_use]
+    pub fn of_op(mut self, op: &str) -> Self {
+        if self.0.source.is_none()
+            && let Some((_, rest)) = self.0.message.split_once("] ")
+            && self.0.message.starts_with('[')
+        {
+            self.0.message = rest.to_owned();
+        }
+        self.in_op(op)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)

@@ -13,6 +13,7 @@
 //! what they saved, for other calls. Gradients that leaves had received stay.
 
 use super::anomaly::{self, Checks};
+use super::mask::masked;
 use super::task::Task;
 use crate::base::{Attrs, Error, Result};
 use crate::ops::{self, dispatch};
@@ -161,7 +162,7 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
     ensure!(
         outputs.len() == grads.len(),
         runtime,
-        "got {} tensors and {} gradients",
+        "got {} tensors and {} gradients: give one gradient, or None, for each tensor",
         outputs.len(),
         grads.len()
     );
@@ -181,7 +182,7 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
                     *g.shape() == *meta.shape,
                     runtime,
                     "Mismatch in shape: grad_output[{i}] has a shape of {} and output[{i}] has a \
-                     shape of {}.",
+                     shape of {}. A gradient has the shape of what it belongs to.",
                     g.shape(),
                     meta.shape
                 );
@@ -207,7 +208,10 @@ fn roots<E: Endpoint>(outputs: &[E], grads: &[Grad]) -> Result<Vec<(Edge, Tensor
 fn why_not(t: Option<&Tensor>) -> String {
     match t.and_then(|t| t.cut().describe()) {
         Some(cut) => format!(": {cut}"),
-        None => String::new(),
+        None => {
+            ": nothing that it comes from requires grad. Call requires_grad_() before it is used"
+                .into()
+        }
     }
 }
 
@@ -634,8 +638,8 @@ impl Walk {
                 let mut grad = rule
                     .vjp(&cx, i)
                     .map_err(|e| e.in_op(&format!("backward of {}", rule.name())))?;
-                if self.masks && rule.is_elementwise() {
-                    grad = masked(grad, &grads[0])?;
+                if self.masks {
+                    grad = masked(rule, attrs, grad, grads)?;
                 }
                 if let (Some(checks), Some(grad)) = (self.checks, &grad) {
                     checks.check_gradient(node, i, grad, grads, saved)?;
@@ -681,7 +685,8 @@ impl Walk {
     }
 }
 
-fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
+/// What a second backward says, and who asks for what a node saved when that is gone.
+pub fn freed_error(node: &NodeRef, site: Site, freed: Site) -> Error {
     let by = freed.describe().map_or_else(String::new, |s| {
         format!(" They were freed by the call at {s}.")
     });
@@ -752,16 +757,6 @@ fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
         return Ok(old);
     }
     ops::add(&old, &grad)
-}
-
-/// The gradient of an elementwise op's input, with zeros where that of its output is zero.
-fn masked(grad: Grad, output: &Grad) -> Result<Grad> {
-    match (grad, output) {
-        (Some(grad), Some(output)) if grad.shape() == output.shape() => {
-            Ok(Some(ops::where_(ops::eq(output, 0i64)?, 0i64, grad)?))
-        }
-        (grad, _) => Ok(grad),
-    }
 }
 
 fn one() -> Attrs {

@@ -4,9 +4,10 @@ pub mod anomaly;
 mod backward;
 pub mod budget;
 pub mod forward;
+mod mask;
 pub mod mutation;
 pub mod profile;
 pub mod recompute;
 pub mod task;
 
-pub use backward::{Endpoint, Grads, backward, grad};
+pub use backward::{Endpoint, Grads, backward, freed_error, grad};

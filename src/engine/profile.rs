@@ -67,6 +67,10 @@ impl Observer for Profiler {
         Ok(None)
     }
 
+    fn failed(&self) {
+        self.open.lock().pop();
+    }
+
     fn after(&self, call: &Call, outs: &[Tensor]) -> Result<()> {
         let end = self.now();
         let begin = self.open.lock().pop().unwrap_or(end);

@@ -18,7 +18,8 @@ use crate::backend::{self, Input, View};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::tape::node::{OUTPUTS, input_metas};
 use crate::tape::{
-    Body, Cut, CutBy, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode, saved,
+    Body, Cut, CutBy, Edge, NodeRef, Outputs, Rule, Saved, SavedTensor, Site, Taint, mode,
+    provenance, saved,
 };
 use crate::tensor::{Creation, Operand, Tensor, ViewInfo};
 use crate::{bail, ensure};
@@ -109,7 +110,7 @@ pub fn run_overload(
         overload,
     };
     let result = match op.kernel {
-        Kernel::Composite(f) => f(&call),
+        Kernel::Composite(f) => return f(&call).map_err(|e| e.of_op(op.name)),
         Kernel::Fused(_, follower) => fused(&call, follower),
         _ => computed(&call).and_then(|outs| finish(&call, outs)),
     };
@@ -162,7 +163,8 @@ fn finish(call: &Call, mut outs: Outputs) -> Result<Outputs> {
 /// Notes why results have no history: see NOTE [Cuts].
 #[inline]
 fn note_cut(call: &Call, outs: &[Tensor]) {
-    if mode::in_unrecorded_backward() {
+    // What is made anew takes no more than shapes from its inputs.
+    if mode::in_unrecorded_backward() || matches!(call.op.kernel, Kernel::Dynamic(_)) {
         return;
     }
     for t in call.tensors() {
@@ -535,7 +537,11 @@ fn in_place(call: &Call) -> Result<()> {
     }
     // Hooks that pack what is saved may fail, which must happen before the write.
     let packs = recorded && mode::packing();
-    if !dual && !packs && (op.is_map() || matches!(op.kernel, Kernel::Update(_))) {
+    // What has no gradient for its target, such as a comparison, ends the target's history all the
+    // same: the copy does.
+    let cuts = recorded && x.requires_grad() && op.grad(0).is_none();
+    let is_direct = op.is_map() || matches!(op.kernel, Kernel::Update(_));
+    if is_direct && !dual && !packs && !cuts {
         return write(call, recorded);
     }
     // Computed out of place, then copied in. What is saved of the target on the way must survive
@@ -560,18 +566,36 @@ pub fn copy_(x: &Tensor, src: &Tensor) -> Result<()> {
     run_in_place(&table::COPY, &[x.into(), src.into()], &Attrs::new())
 }
 
+/// Writes one value everywhere, recorded, in the name of `writer`.
+///
+/// # Errors
+/// As [`run_in_place`].
+pub fn fill_(x: &Tensor, value: Operand, writer: u32) -> Result<()> {
+    let call = Call {
+        op: &table::COPY,
+        inputs: &[x.into(), value],
+        attrs: &Attrs::new(),
+        overload: 0,
+    };
+    in_place(&call).map_err(|e| e.in_op(&provenance::writer_name(writer)))?;
+    x.storage().set_writer(writer, Site::current().0);
+    Ok(())
+}
+
 /// The result of an op in place must have the target's shape, and a type it can hold.
 fn check_result(x: &Tensor, shape: &Shape, dtype: DType) -> Result<()> {
     ensure!(
         shape == x.shape(),
         runtime,
-        "output with shape {} doesn't match the broadcast shape {shape}",
+        "output with shape {} doesn't match the broadcast shape {shape}. A write in place cannot change \
+         its target's shape: use the form out of place",
         x.shape()
     );
     ensure!(
         dtype.can_cast(x.dtype()),
         runtime,
-        "result type {} can't be cast to the desired output type {}",
+        "result type {} can't be cast to the desired output type {}. A write in place cannot change its \
+         target's type: use the form out of place, or cast the target first",
         dtype.scalar_type_name(),
         x.dtype().scalar_type_name()
     );
@@ -810,34 +834,30 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
         !x.layout().has_overlap(),
         runtime,
         "unsupported operation: more than one element of the written-to tensor refers to a single \
-         memory location. Please clone() the tensor before performing the operation."
+         memory location. Please clone() the tensor before performing the operation. It is {} with \
+         strides {:?}",
+        x.describe(),
+        x.layout().strides
     );
     ensure!(
         !x.is_inference() || mode::inference(),
         runtime,
         "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a \
-         clone to get a normal tensor before doing inplace update."
+         clone to get a normal tensor before doing inplace update. It is {}{}",
+        x.describe(),
+        x.cut().op().map_or_else(String::new, |op| format!(
+            ", made by {op}{}",
+            x.cut().site().at()
+        ))
     );
     if !mode::grad_enabled() {
         return Ok(());
     }
-    ensure!(
-        !(x.requires_grad() && x.is_leaf()),
-        runtime,
-        "a leaf Variable that requires grad is being used in an in-place operation. Wrap the write \
-         in no_grad(), or write to a clone()"
-    );
-    let Some(view) = x.view_info() else {
-        return Ok(());
-    };
-    let base = &view.base;
-    ensure!(
-        !(base.requires_grad() && base.is_leaf()),
-        runtime,
-        "a view of a leaf Variable that requires grad is being used in an in-place operation. Wrap \
-         the write in no_grad(), or write to a clone()"
-    );
-    if recorded || base.requires_grad() {
+    let base = x.view_info().map(|view| &view.base);
+    if let Some(view) = x.view_info()
+        && (recorded || view.base.requires_grad())
+    {
+        let base = &view.base;
         match view.creation {
             Creation::Recorded => {}
             Creation::NoGrad => bail!(
@@ -846,14 +866,16 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                  enabled. Given that this use case is ambiguous and error-prone, it is forbidden. \
                  You can clarify your code by moving both the view and the inplace either both \
                  inside the no_grad block (if you don't want the inplace to be tracked) or both \
-                 outside (if you want the inplace to be tracked)."
+                 outside (if you want the inplace to be tracked). {}",
+                x.describe_view(base, x.grad_fn())
             ),
             Creation::Custom => bail!(
                 runtime,
                 "This view was created inside a custom Function (or because an input was returned \
                  as-is) and is being modified inplace: the custom backward associated with the \
                  custom Function would be overridden, leading to incorrect gradients. This behavior \
-                 is forbidden. You can fix this by cloning the output of the custom Function."
+                 is forbidden. You can fix this by cloning the output of the custom Function. {}",
+                x.describe_view(base, x.grad_fn())
             ),
             Creation::MultiOutput => {
                 let name = x
@@ -865,10 +887,28 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
                     "Output {output} of {name} is a view and is being modified inplace. This view \
                      is the output of a function that returns multiple views. Such functions do \
                      not allow the output views to be modified inplace. You should replace the \
-                     inplace operation by an out-of-place one."
+                     inplace operation by an out-of-place one, or write to one view at a time: \
+                     select() or narrow(). {}",
+                    x.describe_view(base, x.grad_fn())
                 )
             }
         }
+    }
+    let is_leaf = |t: &Tensor| t.requires_grad() && t.is_leaf();
+    ensure!(
+        !is_leaf(x),
+        runtime,
+        "a leaf Variable that requires grad is being used in an in-place operation: it is {}. Wrap the \
+         write in no_grad(), or write to a clone()",
+        x.describe()
+    );
+    if let Some(base) = base.filter(|base| is_leaf(base)) {
+        bail!(
+            runtime,
+            "a view of a leaf Variable that requires grad is being used in an in-place operation: {}. Wrap \
+             the write in no_grad(), or write to a clone()",
+            x.describe_view(base, x.grad_fn())
+        )
     }
     Ok(())
 }

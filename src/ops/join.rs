@@ -105,9 +105,10 @@ pub static CAT: OpDef = OpDef {
                     t.shape()[d] == shape[d],
                     runtime,
                     "Sizes of tensors must match except in dimension {dim}. Expected size {} but \
-                     got size {} for tensor number {i} in the list.",
+                     got size {} for tensor number {i} in the list, whose shape is {}",
                     shape[d],
-                    t.shape()[d]
+                    t.shape()[d],
+                    t.shape()
                 );
             }
             shape[dim] += t.shape()[dim];

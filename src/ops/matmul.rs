@@ -112,11 +112,14 @@ pub(super) fn check_batches(a: &Tensor, b: &Tensor) -> Result<()> {
     ensure!(
         a.shape()[0] == b.shape()[0] && a.shape()[2] == b.shape()[1],
         runtime,
-        "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].",
+        "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}]. The \
+         shapes are {} and {}",
         a.shape()[0],
         a.shape()[2],
         b.shape()[0],
-        b.shape()[1]
+        b.shape()[1],
+        a.shape(),
+        b.shape()
     );
     Ok(())
 }

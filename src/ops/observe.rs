@@ -29,6 +29,9 @@ pub trait Observer: Send + Sync {
     /// # Errors
     /// The call then fails with this error.
     fn after(&self, call: &Call, outs: &[Tensor]) -> Result<()>;
+
+    /// A call has failed.
+    fn failed(&self) {}
 }
 
 thread_local! {
@@ -46,6 +49,16 @@ pub fn pop() -> Option<Arc<dyn Observer>> {
     let popped = OBSERVERS.with_borrow_mut(Vec::pop);
     mode::set_observed(OBSERVERS.with_borrow(|o| !o.is_empty()));
     popped
+}
+
+/// Takes an observer back, wherever it stands; `false` if it is not there.
+pub fn remove(observer: &Arc<dyn Observer>) -> bool {
+    let removed = OBSERVERS.with_borrow_mut(|o| {
+        let place = o.iter().rposition(|other| Arc::ptr_eq(other, observer))?;
+        Some(o.remove(place))
+    });
+    mode::set_observed(OBSERVERS.with_borrow(|o| !o.is_empty()));
+    removed.is_some()
 }
 
 /// No observer sees what runs until this goes out of scope.
@@ -78,7 +91,7 @@ pub(super) fn around(call: &Call, run: impl FnOnce() -> Result<Outputs>) -> Resu
     }
     let outs = match outs {
         Some(outs) => outs,
-        None => run()?,
+        None => run().inspect_err(|_| observers.iter().for_each(|o| o.failed()))?,
     };
     after(&observers, call, &outs)?;
     Ok(outs)
@@ -96,7 +109,7 @@ pub(super) fn around_write(
         let _unobserved = Unobserved::new();
         observer.before(call, true)?;
     }
-    write()?;
+    write().inspect_err(|_| observers.iter().for_each(|o| o.failed()))?;
     after(&observers, call, std::slice::from_ref(x))
 }
 

@@ -5,7 +5,7 @@
 use super::dispatch;
 use crate::backend::{self, Update, View};
 use crate::base::{DType, Device, Result};
-use crate::tape::{Rule, Site, Taint, mode, saved};
+use crate::tape::{Site, Taint, mode, provenance, saved};
 use crate::tensor::Tensor;
 
 /// Applies a rule to several lists of tensors, whose `i`-th elements belong together. `written` says
@@ -53,8 +53,8 @@ pub fn update(rule: &Update, lists: &[&[Tensor]], written: &[bool]) -> Result<bo
     dispatch::unlocked(targets().map(Tensor::numel).sum(), || {
         backend.update(rule, &tensors);
     });
-    let (op, site) = (super::table::COPY.number(), Site::current().0);
-    targets().for_each(|t| t.storage().bump(op, site));
+    let site = Site::current().0;
+    targets().for_each(|t| t.storage().bump(provenance::OPTIMIZER, site));
     Ok(true)
 }
 

@@ -1,13 +1,15 @@
 //! Sorting, order statistics, unique elements, searching and counting.
 
 use super::def::{Batch, Cost, Forms, Kernel, OpDef, Returns, spec};
+use super::index::flat_nonzero;
 use super::scan::{converted, cumsum, diff};
 use super::{
-    any_dims, argmax, cast, cat, eq, gather, gt, index_select, isnan, logical_not, ne, permute,
-    reshape, scatter, select, slice, squeeze_dim, sub, sum_dims, where_,
+    amax, any_dims, argmax, cast, cat, eq, gather, gt, index_select, isnan, logical_and,
+    logical_not, logical_or, ne, permute, reshape, scatter, select, slice, squeeze_dim, sub,
+    sum_dims, where_,
 };
 use crate::base::shape::wrap_dim;
-use crate::base::{Attr, Attrs, DType, Result, Scalar, Shape};
+use crate::base::{Attr, Attrs, DType, Device, Result, Scalar, Shape};
 use crate::tape::{Outputs, mode};
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
@@ -263,7 +265,19 @@ fn median_of_all(x: &Tensor, skip_nan: bool) -> Result<Outputs> {
     let place = median_place(&flat, 0, skip_nan)?;
     let mut outs = chosen(&flat, place, 0, false)?;
     outs.truncate(1);
-    Ok(outs)
+    if x.device() == Device::Meta || !(outs[0].requires_grad() || outs[0].tangents().is_some()) {
+        return Ok(outs);
+    }
+    // All elements that are the median share its gradient, as they do in `amax`.
+    let median = outs[0].detach();
+    let nan = logical_and(isnan(flat.detach())?, isnan(&median)?)?;
+    let equal = logical_or(eq(flat.detach(), &median)?, nan)?;
+    let places = flat_nonzero(&equal)?;
+    Ok(smallvec![amax(
+        index_select(&flat, &places, 0i64)?,
+        None::<i64>,
+        false
+    )?])
 }
 
 macro_rules! medians {

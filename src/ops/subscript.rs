@@ -11,6 +11,8 @@ use super::def::{Forms, Kernel, OpDef};
 use super::index::{INDEX_PUT_AT, Lookup, coordinates, flat_nonzero, index, long, put, put_attrs};
 use super::{cast, expand_to, reshape, select, slice, unsqueeze, view};
 use crate::base::{Attrs, DType, Error, Result, Shape};
+use crate::tape::Site;
+use crate::tape::provenance::SET_ITEM;
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
 use smallvec::{SmallVec, smallvec};
@@ -225,6 +227,13 @@ pub fn get_item(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
 /// When the index does not fit the shape, the value does not broadcast to what it names, or `x` must
 /// not be written; nothing is changed then.
 pub fn set_item(x: &Tensor, parts: &[Index], value: &Operand) -> Result<()> {
+    assign(x, parts, value).map_err(|e| e.of_op("setitem"))?;
+    // Messages name what was called.
+    x.storage().set_writer(SET_ITEM, Site::current().0);
+    Ok(())
+}
+
+fn assign(x: &Tensor, parts: &[Index], value: &Operand) -> Result<()> {
     let subscript = Subscript::new(x, parts)?;
     let (indices, dims) = subscript.parts();
     let lookup = Lookup::new(subscript.view.shape(), indices.iter(), &dims)?;

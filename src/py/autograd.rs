@@ -95,17 +95,21 @@ fn cotangents(value: Option<&Bound<'_, PyAny>>, n: usize) -> PyResult<Vec<Option
     if let Ok(t) = value.cast::<PyTensor>() {
         return Ok(vec![Some(t.get().tensor())]);
     }
+    let wrong = |item: &Bound<'_, PyAny>| {
+        PyTypeError::new_err(format!(
+            "gradients can be either Tensors or None, but got {}",
+            convert::type_name(item)
+        ))
+    };
     value
-        .try_iter()?
+        .try_iter()
+        .map_err(|_| wrong(value))?
         .map(|item| {
             let item = item?;
             match item.cast::<PyTensor>() {
                 Ok(t) => Ok(Some(t.get().tensor())),
                 Err(_) if item.is_none() => Ok(None),
-                Err(_) => Err(PyTypeError::new_err(format!(
-                    "gradients can be either Tensors or None, but got {}",
-                    item.get_type().name()?
-                ))),
+                Err(_) => Err(wrong(&item)),
             }
         })
         .collect()

@@ -13,6 +13,12 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple, PyWeakrefReference};
 use std::sync::Arc;
 
+/// What messages call an object's type.
+pub(super) fn type_name(value: &Bound<'_, PyAny>) -> String {
+    let name = value.get_type().name();
+    name.map_or_else(|_| "?".into(), |n| n.to_string())
+}
+
 /// A tensor or a number; `None` for anything else.
 #[inline]
 pub(super) fn operand(value: &Bound<'_, PyAny>) -> PyResult<Option<Operand>> {

@@ -5,9 +5,10 @@
 use super::convert;
 use super::tensor::PyTensor;
 use crate::base::{Error, Result};
-use crate::engine::forward;
+use crate::engine::{self, forward};
 use crate::ops::dispatch;
 use crate::tape::node::CustomFunction;
+use crate::tape::provenance::writer_name;
 use crate::tape::{Body, Edge, GradMode, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode};
 use crate::tensor::{Operand, Tensor};
 use parking_lot::Mutex;
@@ -99,6 +100,7 @@ impl PyFunctionNode {
             Err(_) => vec![results],
         };
         let name = self.name();
+        let argument = |i| argument_name(class, i);
         let expected = self.is_tensor.len();
         // Trailing `None`s may be too many: harmless.
         while results.len() > expected && results.last().is_some_and(|r| r.is_none()) {
@@ -107,8 +109,12 @@ impl PyFunctionNode {
         if results.len() != expected {
             return Err(PyRuntimeError::new_err(format!(
                 "function {name} returned an incorrect number of gradients (expected {expected}, \
-                 got {}): backward returns one gradient for each argument of forward",
-                results.len()
+                 got {}): backward returns one gradient for each argument of {}, and None where there is \
+                 none",
+                results.len(),
+                class
+                    .call_method0(intern!(py, "_forward_name"))
+                    .map_or_else(|_| "forward".into(), |n| n.to_string())
             )));
         }
         let (inputs, like) = node.with(|n| (n.inputs.clone(), n.outputs[0].clone()));
@@ -120,16 +126,17 @@ impl PyFunctionNode {
             }
             let Ok(g) = result.cast::<PyTensor>() else {
                 return Err(PyTypeError::new_err(format!(
-                    "function {name} returned a {} for argument {i} of forward; expected a Tensor or \
-                     None",
-                    result.get_type().name()?
+                    "function {name} returned a {} as the gradient of {}; expected a Tensor or None",
+                    result.get_type().name()?,
+                    argument(i)
                 )));
             };
             if !self.is_tensor[i] {
                 return Err(PyRuntimeError::new_err(format!(
                     "function {name} returned a gradient different from None at position {}, but the \
-                     corresponding forward input was not a Variable",
-                    i + 1
+                     corresponding forward input was not a Variable: {} was no tensor. Return None there",
+                    i + 1,
+                    argument(i)
                 )));
             }
             let g = g.get().tensor();
@@ -137,9 +144,19 @@ impl PyFunctionNode {
             if meta.shape.broadcast(g.shape()).as_ref() != Some(g.shape()) {
                 return Err(PyRuntimeError::new_err(format!(
                     "Function {name} returned an invalid gradient at index {i} - got {} but expected \
-                     shape compatible with {}",
+                     shape compatible with {}, the shape of {}",
                     g.shape(),
-                    meta.shape
+                    meta.shape,
+                    argument(i)
+                )));
+            }
+            if g.device() != meta.device {
+                return Err(PyRuntimeError::new_err(format!(
+                    "Function {name} returned an invalid gradient at index {i} - expected device {} \
+                     but got {}: {} is there. Move the gradient with to()",
+                    meta.device,
+                    g.device(),
+                    argument(i)
                 )));
             }
             found.push(Some(g));
@@ -176,6 +193,10 @@ impl PySavedTensors {
             .as_any()
             .downcast_ref::<PyFunctionNode>()
             .ok_or_else(freed)?;
+        let freed = || match node.with(|n| n.freed) {
+            Some(by) => engine::freed_error(&node, site, by).into(),
+            None => freed(),
+        };
         let saved = function.saved.lock().clone().ok_or_else(freed)?;
         let name = function.name();
         let tensors = saved
@@ -266,7 +287,10 @@ fn apply<'py>(
     };
     let dirty = tensors_of(&ctx.getattr(intern!(py, "dirty_tensors"))?)?;
     let constant = tensors_of(&ctx.getattr(intern!(py, "non_differentiable"))?)?;
-    check_dirty(&inputs, &dirty, &versions, &objects)?;
+    check_dirty(class, &inputs, &dirty, &versions, &objects)?;
+    for t in dirty.iter().flatten() {
+        dispatch::check_writable(t, recorded).map_err(|e| e.in_op(&class_name(class)))?;
+    }
     // The context must not keep outputs: their history keeps the context.
     for marks in [
         intern!(py, "dirty_tensors"),
@@ -435,7 +459,6 @@ impl<'py> Application<'_, 'py> {
                 output: i as u32,
             };
             if is_in(&self.dirty, &t) {
-                dispatch::check_writable(&t, true)?;
                 dispatch::write_history(&t, edge)?;
             } else {
                 output.set_history(Some(edge));
@@ -471,8 +494,20 @@ impl<'py> Application<'_, 'py> {
     }
 }
 
+/// The name of a custom function's class.
+fn class_name(class: &Bound<'_, PyType>) -> String {
+    class.name().map_or_else(|_| "?".into(), |n| n.to_string())
+}
+
+/// What a message calls argument `i` of a custom function: `argument 'x' of Scale.forward`.
+fn argument_name(class: &Bound<'_, PyType>, i: usize) -> String {
+    let name = class.call_method1(intern!(class.py(), "_argument_name"), (i,));
+    name.map_or_else(|_| format!("argument {i} of forward"), |n| n.to_string())
+}
+
 /// What was marked dirty must have been an input and be an output; what was written must be marked.
 fn check_dirty(
+    class: &Bound<'_, PyType>,
     inputs: &[Option<Tensor>],
     dirty: &[Option<Tensor>],
     versions: &[u32],
@@ -483,24 +518,32 @@ fn check_dirty(
             .iter()
             .any(|o| o.cast::<PyTensor>().is_ok_and(|o| o.get().tensor().same(d)));
         if !returned {
-            return Err(PyRuntimeError::new_err(
+            return Err(PyRuntimeError::new_err(format!(
                 "Some elements marked as dirty during the forward method were not returned as \
-                 output. The inputs that are modified inplace must all be outputs of the Function.",
-            ));
+                 output. The inputs that are modified inplace must all be outputs of the Function. \
+                 {}.forward did not return a tensor of shape {} that it marked",
+                class_name(class),
+                d.shape()
+            )));
         }
     }
-    for (t, &version) in inputs.iter().zip(versions) {
+    for (i, (t, &version)) in inputs.iter().zip(versions).enumerate() {
         let Some(t) = t else { continue };
         let marked = dirty
             .iter()
             .flatten()
             .any(|d| d.storage().same(t.storage()));
         if t.storage().version() != version && !marked {
+            let (writer, site) = t.storage().last_writer();
             return Err(PyRuntimeError::new_err(format!(
-                "the forward of a custom function wrote to an input of shape {} in place without \
-                 ctx.mark_dirty(): its gradient would be wrong. Mark it and return it, or write to a \
-                 clone()",
-                t.shape()
+                "[{}] the forward of a custom function wrote to an input of shape {} in place without \
+                 ctx.mark_dirty(): its gradient would be wrong. It was {}, overwritten by {}{}. Mark it \
+                 and return it, or write to a clone()",
+                class_name(class),
+                t.shape(),
+                argument_name(class, i),
+                writer_name(writer),
+                Site(site).at()
             )));
         }
     }

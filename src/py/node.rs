@@ -6,6 +6,7 @@ use super::function::PyFunctionNode;
 use super::hooks::{self, PyAttachment};
 use super::size::size;
 use crate::base::Attr;
+use crate::engine;
 use crate::tape::node::OUTPUTS;
 use crate::tape::{Body, Meta, NodeRef, Saved, SavedTensor, When};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
@@ -159,12 +160,25 @@ impl PyNode {
         Ok(dict)
     }
 
+    /// That dictionary, if there is one.
+    #[getter]
+    fn _metadata(&self, py: Python<'_>) -> Option<Py<PyDict>> {
+        let host = self
+            .0
+            .with(|n| n.hooks.as_ref().and_then(|h| h.host.clone()))?;
+        let dict = host.downcast_ref::<PyAttachment>()?;
+        Some(dict.0.clone_ref(py))
+    }
+
     /// The tensors that a custom function's node has saved.
     #[getter]
     fn saved_tensors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         if !self.0.with(|n| matches!(n.body, Body::Custom(_))) {
             // `__getattr__` says the rest.
             return Err(PyAttributeError::new_err(()));
+        }
+        if let (Some(by), site) = self.0.with(|n| (n.freed, n.site)) {
+            return Err(engine::freed_error(&self.0, site, by).into());
         }
         let objects = self
             .saved()
@@ -283,7 +297,7 @@ impl PyNode {
     /// For each saved tensor: name, shape, type, bytes of its elements, bytes and address of its
     /// storage. Shape to address are `None` where hooks have packed it.
     #[getter]
-    fn _saved_meta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    fn _saves<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
         for named in self.saved() {
             let Saved::Tensor(saved) = &named.saved else {

@@ -131,7 +131,7 @@ fn write_out(outs: &[crate::Tensor], out: &Bound<'_, PyAny>) -> PyResult<()> {
         }
         if !result.dtype().can_cast(target.dtype()) {
             return Err(PyRuntimeError::new_err(format!(
-                "result type {} can't be cast to the desired output type {}",
+                "result type {} can't be cast to the desired output type {} of out=",
                 result.dtype().scalar_type_name(),
                 target.dtype().scalar_type_name()
             )));

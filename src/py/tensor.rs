@@ -9,7 +9,7 @@ use super::{index, numpy};
 use crate::base::{DType, Device, Layout, Scalar, Shape};
 use crate::engine::{self, Grads};
 use crate::ops::{self, dispatch};
-use crate::tape::{Cut, CutBy, Taint, mode};
+use crate::tape::{Cut, CutBy, Taint, mode, provenance};
 use crate::tensor::Tensor;
 use parking_lot::{Mutex, RwLock};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
@@ -343,7 +343,15 @@ impl PyTensor {
     }
 
     #[setter]
-    fn set_grad(&self, grad: Option<&Bound<'_, PyTensor>>) -> PyResult<()> {
+    fn set_grad(&self, grad: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let wrong = |g: &Bound<'_, PyAny>| {
+            PyTypeError::new_err(format!(
+                "assigned grad expected to be a Tensor or None but got grad of type {}",
+                convert::type_name(g)
+            ))
+        };
+        let cast = |g| <Bound<'_, PyAny>>::cast::<PyTensor>(g).map_err(|_| wrong(g));
+        let grad = grad.map(cast).transpose()?;
         self.tensor().set_grad(grad.map(|g| g.get().tensor()))?;
         let known = grad
             .map(|g| PyWeakrefReference::new(g.as_any()))
@@ -433,7 +441,7 @@ impl PyTensor {
     #[pyo3(signature = (gradient = None, retain_graph = None, create_graph = false, inputs = None))]
     fn backward(
         &self,
-        gradient: Option<&Bound<'_, PyTensor>>,
+        gradient: Option<&Bound<'_, PyAny>>,
         retain_graph: Option<bool>,
         create_graph: bool,
         inputs: Option<&Bound<'_, PyAny>>,
@@ -443,7 +451,14 @@ impl PyTensor {
             create_graph,
         };
         let inputs = inputs.map(|i| convert::tensors(i, "inputs")).transpose()?;
-        let gradient = gradient.map(|g| g.get().tensor());
+        let wrong = |g: &Bound<'_, PyAny>| {
+            PyTypeError::new_err(format!(
+                "gradients can be either Tensors or None, but got {}",
+                convert::type_name(g)
+            ))
+        };
+        let cast = |g| <Bound<'_, PyAny>>::cast::<PyTensor>(g).map_err(|_| wrong(g));
+        let gradient = gradient.map(cast).transpose()?.map(|g| g.get().tensor());
         Ok(engine::backward(
             &[self.tensor()],
             &[gradient],
@@ -772,7 +787,25 @@ fn _replace(tensor: &Bound<'_, PyTensor>, other: &Bound<'_, PyTensor>) {
     tensor.get().replace(other.get().tensor());
 }
 
+/// Writes a number, or a 0-d tensor, everywhere; without one, zero.
+#[pyfunction]
+#[pyo3(signature = (tensor, value = None))]
+fn _fill(tensor: &Bound<'_, PyTensor>, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    let t = tensor.get().tensor();
+    let Some(value) = value else {
+        return Ok(dispatch::fill_(&t, 0i64.into(), provenance::ZERO)?);
+    };
+    let operand = convert::operand(value)?.ok_or_else(|| {
+        PyTypeError::new_err(format!(
+            "fill_(): argument 'value' (position 1) must be Number, not {}",
+            convert::type_name(value)
+        ))
+    })?;
+    Ok(dispatch::fill_(&t, operand, provenance::FILL)?)
+}
+
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(_fill, m)?)?;
     m.add_function(wrap_pyfunction!(tensor, m)?)?;
     m.add_function(wrap_pyfunction!(as_tensor, m)?)?;
     m.add_function(wrap_pyfunction!(is_tensor, m)?)?;

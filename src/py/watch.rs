@@ -8,7 +8,7 @@ use crate::base::{DType, Shape};
 use crate::engine::anomaly::{self, Checks};
 use crate::engine::budget::Budget;
 use crate::engine::profile::Profiler;
-use crate::ops::observe;
+use crate::ops::observe::{self, Observer};
 use crate::tape::{self, CutBy, mode, provenance, saved};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
@@ -94,6 +94,12 @@ impl PyProfiler {
     /// Begins to note this thread's ops.
     fn push(&self) {
         observe::push(self.0.clone());
+    }
+
+    /// Ends to note them; `False` if it did not note this thread's.
+    fn remove(&self) -> bool {
+        let observer: Arc<dyn Observer> = self.0.clone();
+        observe::remove(&observer)
     }
 
     /// Nanoseconds since it was made.

@@ -85,6 +85,11 @@ impl Cut {
                 format!("its history ends where {op} ran without recording (no_grad){at}")
             }
             CutBy::NotDifferentiable => {
+                let op = if op == "to_dtype" {
+                    "a cast to integers"
+                } else {
+                    op
+                };
                 format!("its history ends with {op}, which has no gradient{at}")
             }
             CutBy::Backward => {

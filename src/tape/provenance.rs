@@ -28,6 +28,18 @@ pub fn register_op_names(name: fn(u32) -> &'static str) {
 /// The number under which a storage notes a write that no op made.
 pub const OUTSIDE: u32 = u32::MAX - 1;
 
+/// The number under which a storage notes an update of an optimiser's.
+pub const OPTIMIZER: u32 = u32::MAX - 2;
+
+/// The number under which a storage notes an assignment to a subscript.
+pub const SET_ITEM: u32 = u32::MAX - 3;
+
+/// The number under which a storage notes `fill_`.
+pub const FILL: u32 = u32::MAX - 4;
+
+/// The number under which a storage notes `zero_`.
+pub const ZERO: u32 = u32::MAX - 5;
+
 /// The name of op number `op`.
 pub fn op_name(op: u32) -> &'static str {
     OP_NAMES.get().map_or("an op", |name| name(op))
@@ -37,6 +49,10 @@ pub fn op_name(op: u32) -> &'static str {
 pub fn writer_name(op: u32) -> String {
     match op {
         OUTSIDE => "increment_version".into(),
+        OPTIMIZER => "an optimizer's step".into(),
+        FILL => "fill_".into(),
+        ZERO => "zero_".into(),
+        SET_ITEM => "an assignment to a subscript (x[...] = value)".into(),
         _ => format!("{}_", op_name(op)),
     }
 }

@@ -267,7 +267,7 @@ impl SavedTensor {
             "one of the variables needed for gradient computation has been modified by an inplace \
              operation: [{dtype} {shape}], {what}{saved_at}, is at version {now}; expected version \
              {then} instead. It was overwritten by {writer}{written_at}. Write out of place there, \
-             or save a clone() before",
+             save a clone() before, or run both in autograd.graph.allow_mutation_on_saved_tensors()",
             dtype = bytes.dtype.scalar_type_name(),
             shape = bytes.layout.shape,
             saved_at = site.at(),

@@ -148,6 +148,24 @@ impl Tensor {
         t
     }
 
+    /// A tensor in a message: `[Float [2, 3]]`.
+    pub fn describe(&self) -> String {
+        format!("[{} {}]", self.dtype().scalar_type_name(), self.shape())
+    }
+
+    /// Where a view comes from, in a message: `[Float [3]], made by select at train.py:12, is a view
+    /// of [Float [2, 3]]`. `edge` leads to the op that made it, where that was recorded.
+    pub fn describe_view(&self, base: &Tensor, edge: Option<Edge>) -> String {
+        let (name, site) = match edge {
+            Some(edge) => (Some(edge.node.name()), edge.node.with(|n| n.site)),
+            None => (self.cut().op().map(Into::into), self.cut().site()),
+        };
+        let made = name.map_or_else(String::new, |name| {
+            format!(", made by {name}{},", site.at())
+        });
+        format!("{}{made} is a view of {}", self.describe(), base.describe())
+    }
+
     /// The edge of a view whose base was written since: see NOTE [Views].
     pub(super) fn regenerate(&self, view: &ViewInfo) -> Result<Option<Edge>> {
         if !view.base.requires_grad() {
@@ -157,7 +175,9 @@ impl Tensor {
             return Err(Error::runtime(
                 "A view was created in no_grad mode and its base or another view of its base has \
                  been modified inplace with grad mode enabled: whether the view takes part in the \
-                 gradient is ambiguous. Create the view outside no_grad, or clone() it inside",
+                 gradient is ambiguous. Create the view outside no_grad, or clone() it inside. "
+                    .to_owned()
+                    + &self.describe_view(&view.base, None),
             ));
         }
         if view.creation == Creation::Custom {

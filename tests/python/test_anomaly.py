@@ -133,28 +133,47 @@ class TestMaskedBranches:
         function(x).sum().backward()
         assert x.grad.tolist() == pytest.approx(want)
 
-    ASKED = {
-        "where of a quotient": (
-            lambda x: rg.where(x > 0, x.sqrt() / x, x),
-            [0.0, 4.0],
-            [1.0, -0.0625],
-        ),
-        "product with a mask": (lambda x: x.sqrt() / x * (x > 0), [0.0, 4.0], [0.0, -0.0625]),
-        "x log x": (lambda x: rg.where(x > 0, x * x.log(), 0.0), [0.0, 1.0], [0.0, 1.0]),
+    @pytest.mark.parametrize("function", [rg.exp, rg.nn.functional.silu, rg.nn.functional.gelu])
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_elements_that_are_no_numbers(self, function, value: float) -> None:
+        x = leaf(value, 1.0)
+        with masked_gradients():
+            rg.where(x == 1, function(x), 0.0).sum().backward()
+        assert x.grad[0].item() == 0.0 and x.grad[1].item() != 0.0
+
+    ROWS = {
+        "softmax": lambda x: x.softmax(1),
+        "log_softmax": lambda x: x.log_softmax(-1),
+        "prod": lambda x: x.prod(1),
+        "cumprod": lambda x: x.cumprod(1),
+        "norm": lambda x: x.norm(dim=1),
+        "std": lambda x: x.std(1),
+        "var keepdim": lambda x: x.var(1, keepdim=True),
+        "logsumexp": lambda x: x.logsumexp(1),
+        "layer_norm": lambda x: rg.nn.functional.layer_norm(x, (3,)),
     }
 
-    @pytest.mark.parametrize("name", list(ASKED))
-    def test_when_asked(self, name: str) -> None:
-        function, values, want = self.ASKED[name]
-        x = leaf(*values)
-        y = rg.where(x > 0, function(x), function(x).nan_to_num(0.0)).sum()
+    @pytest.mark.parametrize("name", list(ROWS))
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+    def test_rows_that_are_no_numbers(self, name: str, value: float) -> None:
+        x = rg.tensor([[value] * 3, [1.0, 2.0, 3.0]], dtype=rg.float64, requires_grad=True)
+        alone = rg.tensor([[1.0, 2.0, 3.0]], dtype=rg.float64, requires_grad=True)
+        y, z = self.ROWS[name](x), self.ROWS[name](alone)
+        weights = rg.zeros_like(y)
+        weights[1] = rg.arange(1, weights[1].numel() + 1).double().reshape(weights[1].shape)
         with masked_gradients():
-            y.backward()
-        x2 = leaf(*values)
+            y.backward(weights)
+        z.backward(weights[1:])
+        assert (x.grad[0] == 0).all() and rg.allclose(x.grad[1:], alone.grad)
+
+    def test_other_ops_are_left_alone(self) -> None:
+        x = rg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
         with masked_gradients():
-            function(x2).nan_to_num(0.0).sum().backward()
-        assert x2.grad[1].item() == pytest.approx(want[1])
-        assert x2.grad.isfinite().all() and x.grad.isfinite().all()
+            a, b = (x @ x).split(1)
+            (b * rg.tensor([0.0, 1.0])).sum().backward()
+        y = x.detach().requires_grad_()
+        ((y @ y)[1:] * rg.tensor([0.0, 1.0])).sum().backward()
+        assert rg.equal(x.grad, y.grad)
 
     def test_orders_and_other_values(self) -> None:
         x = leaf(0.3, 2.0)

@@ -25,3 +25,11 @@ def test_readme():
     seen = {}
     exec(program, seen)
     assert seen["h"].shape == (3,) and seen["loss"].item() < 1.0
+
+
+def test_page_of_errors():
+    text = (ROOT / "docs" / "errors.md").read_text()
+    seen = {"__name__": "errors"}
+    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(program, seen)
+    assert seen["weight"].requires_grad

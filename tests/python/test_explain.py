@@ -87,9 +87,7 @@ class TestWhy:
 class TestErrors:
     def test_backward_without_a_history(self) -> None:
         x = leaf(1.0)
-        with pytest.raises(
-            RuntimeError, match=r"grad_fn: its history ends with detach\(\).*" + HERE
-        ):
+        with pytest.raises(RuntimeError, match=r"grad_fn: its history ends with detach.*" + HERE):
             (x.detach() * 2).sum().backward()
         with pytest.raises(RuntimeError, match="argmax, which has no gradient at .*" + HERE):
             x.argmax().backward()
@@ -103,8 +101,8 @@ class TestErrors:
         with pytest.raises(RuntimeError, match="does not require grad .*detach"):
             rg.autograd.grad(x * 2, d)
 
-    def test_plain_data_has_no_story(self) -> None:
-        with pytest.raises(RuntimeError, match="does not have a grad_fn$"):
+    def test_plain_data_has_another_story(self) -> None:
+        with pytest.raises(RuntimeError, match=r"grad_fn: nothing .* Call requires_grad_\(\)"):
             rg.ones(1).backward()
 
 

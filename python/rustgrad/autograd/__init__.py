@@ -7,7 +7,7 @@ from typing import Any
 
 from rustgrad import _C
 
-from . import forward_ad, functional, graph
+from . import forward_ad, functional, graph, profiler
 from .anomaly_mode import (
     detect_anomaly,
     is_anomaly_enabled,
@@ -39,6 +39,7 @@ __all__ = [
     "masked_gradients",
     "no_grad",
     "once_differentiable",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
     "why",

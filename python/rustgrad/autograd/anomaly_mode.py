@@ -84,20 +84,25 @@ def is_anomaly_enabled() -> bool:
 
 
 class masked_gradients:
-    """Backward passes that begin inside keep a gradient of zero zero at infinite slopes.
+    """Backward passes that begin inside keep a gradient of zero zero, whatever the slope.
 
-    The gradient of an elementwise op is zero wherever the gradient of its result is: a branch that
-    ``where`` or a product with a mask has not chosen then contributes nothing, even where its slope
-    is infinite or not a number. It costs one pass for each gradient of an elementwise op, and hides
-    an honest ``0 * inf``, so it must be asked for.
+    Where the gradient of a result is zero, that of what it was computed from becomes zero: element
+    by element for elementwise ops, line by line for ops along a dimension (softmax, norms,
+    products, ...). A branch or a row that a mask has not chosen then contributes nothing, even if
+    its values are infinite or not a number. Elementwise rules do so by themselves where their slope
+    is infinite, so ``where(x > 0, sqrt(x), x)`` needs nothing; a row of attention in which
+    everything is masked does. It costs a pass or two for each gradient, so it must be asked for.
 
     >>> import rustgrad as rg
-    >>> x = rg.tensor([0.0, 4.0], requires_grad=True)
-    >>> y = ((x.sqrt() / x) * (x > 0)).sum()
+    >>> scores = rg.tensor([[1.0, 2.0], [1.0, 2.0]], requires_grad=True)
+    >>> allowed = rg.tensor([[True, True], [False, False]])
+    >>> weights = scores.masked_fill(~allowed, float("-inf")).softmax(1)
+    >>> loss = rg.where(allowed, weights, 0.0)[:, 0].sum()
     >>> with rg.autograd.masked_gradients():
-    ...     y.backward()
-    >>> x.grad
-    tensor([ 0.0000, -0.0625])
+    ...     loss.backward()
+    >>> scores.grad
+    tensor([[ 0.1966, -0.1966],
+            [ 0.0000,  0.0000]])
     """
 
     def __enter__(self) -> None:

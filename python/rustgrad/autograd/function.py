@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,10 +27,10 @@ class FunctionCtx:
         Another tensor computed in forward has none: if the backward uses it while a graph of the
         backward is built, that raises, because the second derivative would be wrong.
         """
-        for tensor in tensors:
+        for i, tensor in enumerate(tensors):
             if tensor is not None and not _C.is_tensor(tensor):
                 raise TypeError(
-                    "save_for_backward can only save tensors or None, but argument is of type "
+                    f"save_for_backward can only save tensors or None, but argument {i} is of type "
                     f"{type(tensor).__name__}; keep other values as attributes of ctx"
                 )
         self.to_save = tensors
@@ -117,6 +118,27 @@ class Function(metaclass=_FunctionMeta):
         )
 
     @classmethod
+    def _parameters(cls) -> list[inspect.Parameter]:
+        """The arguments of forward, without ``ctx``."""
+        parameters = [*inspect.signature(cls.forward).parameters.values()]
+        return parameters if cls._has_setup_context else parameters[1:]
+
+    @classmethod
+    def _forward_name(cls) -> str:
+        """What messages call forward."""
+        names = [str(p.replace(annotation=p.empty)) for p in cls._parameters()]
+        return f"{cls.__name__}.forward({', '.join(names)})"
+
+    @classmethod
+    def _argument_name(cls, i: int) -> str:
+        """What messages call argument ``i`` of forward."""
+        parameters = cls._parameters()
+        last = parameters[min(i, len(parameters) - 1)]
+        star = last.kind is inspect.Parameter.VAR_POSITIONAL
+        place = f"{last.name}[{i - len(parameters) + 1}]" if star else last.name
+        return f"argument '{place}' of {cls.__name__}.forward"
+
+    @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs the op and records it."""
         return _C.apply(cls, FunctionCtx(), args, kwargs or None)
@@ -141,7 +163,8 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
                     args,
                     several,
                     "trying to differentiate twice a function that was marked with "
-                    "@once_differentiable",
+                    f"@once_differentiable: {function.__qualname__} returns gradients without a "
+                    "history. Write it with differentiable ops, and remove the mark",
                 )
             )
             return several if isinstance(outputs, tuple) else several[0]

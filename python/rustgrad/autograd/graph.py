@@ -24,6 +24,8 @@ from typing import Any, Literal, NamedTuple
 from rustgrad import _C
 from rustgrad.utils.hooks import RemovableHandle
 
+from .memory_report import leaks, live_graphs, memory, record_modules
+
 __all__ = [
     "GradientEdge",
     "Node",
@@ -31,6 +33,10 @@ __all__ = [
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
+    "leaks",
+    "live_graphs",
+    "memory",
+    "record_modules",
     "register_multi_grad_hook",
     "save_on_cpu",
     "save_on_disk",

@@ -11,6 +11,7 @@ from typing import Any
 
 import rustgrad as rg
 from rustgrad import _C
+from rustgrad.utils.module_tracker import ModuleTracker, NodeClock
 
 from ..graph import GradientEdge
 from .model import Call, Graph, Node, Root, Saved, plain
@@ -20,24 +21,20 @@ __all__ = ["Modules", "Step", "backward_steps", "explore", "trace_modules"]
 ORDERS = ("forward", "backward", "double backward", "triple backward")
 
 
-class _Clock:
-    """Tells the number that the next node will about have."""
-
-    def __init__(self) -> None:
-        self._leaf = _C.zeros((), requires_grad=True)
-
-    def now(self) -> int:
-        with rg.enable_grad(), rg.inference_mode(False):
-            node: Any = self._leaf.neg().grad_fn
-            return node._sequence_nr()
-
-
 class Modules:
     """The calls of a module and its parts: what :func:`trace_modules` yields."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
-        self.calls: list[Call] = []
+        self.tracker = ModuleTracker(module)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls so far, in their order."""
+        return [
+            Call(c.path, c.type, c.parent, c.first, max(c.first, c.last))
+            for c in self.tracker.calls
+        ]
 
     def explore(self, tensors: Any, **options: Any) -> Graph:
         """:func:`explore` with these modules."""
@@ -68,29 +65,8 @@ def trace_modules(module: Any) -> Iterator[Modules]:
     [('Linear', '0'), ('Tanh', '1')]
     """
     modules = Modules(module)
-    clock, handles = _Clock(), []
-    open_calls: list[int] = []
-
-    def hooks(path: str, part: Any) -> None:
-        def begin(*_: Any) -> None:
-            parent = open_calls[-1] if open_calls else None
-            open_calls.append(len(modules.calls))
-            kind = type(part).__name__
-            modules.calls.append(Call(path, kind, parent, clock.now(), clock.now()))
-
-        def end(*_: Any) -> None:
-            modules.calls[open_calls.pop()].last = clock.now()
-
-        handles.append(part.register_forward_pre_hook(begin, prepend=True))
-        handles.append(part.register_forward_hook(end, always_call=True))
-
-    for path, part in module.named_modules():
-        hooks(path, part)
-    try:
+    with modules.tracker:
         yield modules
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def explore(
@@ -266,7 +242,7 @@ class _Walk:
 
     def differentiate(self, outputs: list[Any], order: int) -> list[Any]:
         """The gradients of all leaves that have graphs themselves, which are recorded."""
-        clock = _Clock()
+        clock = NodeClock()
 
         def watch(key: int, node: Any) -> Iterator[Any]:
             yield node.register_prehook(
@@ -332,7 +308,7 @@ class _Walk:
                         for after, output in node.next_functions
                     ],
                     outputs=[(tuple(shape), _types[dtype]) for shape, dtype in node._output_meta],
-                    saved=[saved.entry(*meta) for meta in node._saved_meta],
+                    saved=[saved.entry(*meta) for meta in node._saves],
                     arguments={k: plain(v) for k, v in node._arguments.items()},
                     site=node.site,
                     label=labels.get(key),
@@ -340,7 +316,7 @@ class _Walk:
                     phase=self.phase[key],
                     origin=origin,
                     freed=node._is_freed,
-                    seconds=self.seconds.get(key, node.metadata.get("seconds")),
+                    seconds=self.seconds.get(key, (node._metadata or {}).get("seconds")),
                     gradient=self.gradients.get(key),
                 )
             )
@@ -411,7 +387,7 @@ class _Storages:
                 continue
             # A node that saves no element of the leaf, but its storage, tells which it is.
             node: Any = (probe * t.detach().unsqueeze(0).narrow(0, 0, 0)).grad_fn
-            self._leaves |= {s[5] for s in node._saved_meta if s[4]}
+            self._leaves |= {s[5] for s in node._saves if s[4]}
 
     def entry(
         self,
@@ -422,7 +398,7 @@ class _Storages:
         storage_size: int | None,
         storage: int | None,
     ) -> Saved:
-        """What a node's ``_saved_meta`` says of a tensor."""
+        """What a node's ``_saves`` says of a tensor."""
         name = "self" if name == "input" else name
         if shape is None or storage is None:
             return Saved(name, None, None, None, None, None)

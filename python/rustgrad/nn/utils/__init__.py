@@ -2,6 +2,7 @@
 
 from .clip_grad import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
+from .module_summary import summary
 
 __all__ = [
     "clip_grad_norm_",
@@ -9,5 +10,6 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "summary",
     "vector_to_parameters",
 ]
