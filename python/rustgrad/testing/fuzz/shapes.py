@@ -10,11 +10,12 @@ import itertools
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, TypeVar, cast
 
 Shape = tuple[int, ...]
 Index = tuple[int, ...]
 Picks = tuple[Shape, list[int]]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Unfit(Exception):
@@ -27,7 +28,12 @@ def need(condition: bool) -> None:
         raise Unfit
 
 
-@lru_cache(maxsize=4096)
+def remembered(f: F) -> F:
+    """Decorates a function of shapes and parameters, whose results are kept."""
+    return cast(F, lru_cache(maxsize=4096)(f))
+
+
+@remembered
 def indices(shape: Shape) -> list[Index]:
     """All indices into a shape, in row-major order."""
     return list(itertools.product(*map(range, shape)))
@@ -46,11 +52,6 @@ def picked(shape: Shape, new: Shape, f: Callable[[Index], Index]) -> Picks:
     return new, [flat(shape, f(i)) for i in indices(new)]
 
 
-def picks(f: Callable[..., Picks]) -> Callable[..., Picks]:
-    """Decorates a rule from a shape and parameters to picks, which are remembered."""
-    return lru_cache(maxsize=4096)(f)
-
-
 def _dim(shape: Shape, d: int) -> int:
     need(-len(shape) <= d < len(shape))
     return d % len(shape)
@@ -60,13 +61,13 @@ def _with(i: Index, d: int, v: int) -> Index:
     return (*i[:d], v, *i[d + 1 :])
 
 
-@picks
+@remembered
 def whole(shape: Shape) -> Picks:
     """All elements as they are."""
     return shape, list(range(prod(shape)))
 
 
-@picks
+@remembered
 def select(shape: Shape, d: int, at: int) -> Picks:
     """One position of a dimension, which goes."""
     d = _dim(shape, d)
@@ -75,7 +76,7 @@ def select(shape: Shape, d: int, at: int) -> Picks:
     return picked(shape, shape[:d] + shape[d + 1 :], lambda i: (*i[:d], at % n, *i[d:]))
 
 
-@picks
+@remembered
 def cut(shape: Shape, d: int, start: int, stop: int, step: int) -> Picks:
     """``start:stop:step`` of a dimension."""
     d = _dim(shape, d)
@@ -83,14 +84,14 @@ def cut(shape: Shape, d: int, start: int, stop: int, step: int) -> Picks:
     return picked(shape, _with(shape, d, len(r)), lambda i: _with(i, d, r[i[d]]))
 
 
-@picks
+@remembered
 def narrow(shape: Shape, d: int, start: int, length: int) -> Picks:
     """``length`` positions of a dimension."""
     need(0 <= start and 0 <= length and start + length <= shape[_dim(shape, d)])
     return cut(shape, d, start, start + length, 1)
 
 
-@picks
+@remembered
 def permute(shape: Shape, order: tuple[int, ...]) -> Picks:
     """Dimensions in another order."""
     need(sorted(order) == list(range(len(shape))))
@@ -99,7 +100,7 @@ def permute(shape: Shape, order: tuple[int, ...]) -> Picks:
     return picked(shape, new, lambda i: tuple(i[k] for k in inverse))
 
 
-@picks
+@remembered
 def transpose(shape: Shape, d: int, e: int) -> Picks:
     """Two dimensions exchanged."""
     order = list(range(len(shape)))
@@ -108,7 +109,7 @@ def transpose(shape: Shape, d: int, e: int) -> Picks:
     return permute(shape, tuple(order))
 
 
-@picks
+@remembered
 def movedim(shape: Shape, d: int, e: int) -> Picks:
     """One dimension moved to another place."""
     d, e = _dim(shape, d), _dim(shape, e)
@@ -117,28 +118,28 @@ def movedim(shape: Shape, d: int, e: int) -> Picks:
     return permute(shape, tuple(order))
 
 
-@picks
+@remembered
 def matrix_transpose(shape: Shape) -> Picks:
     """The last two dimensions exchanged."""
     need(len(shape) == 2)
     return transpose(shape, 0, 1)
 
 
-@picks
+@remembered
 def unsqueeze(shape: Shape, d: int) -> Picks:
     """A new dimension of size 1."""
     d = d % (len(shape) + 1)
     return picked(shape, (*shape[:d], 1, *shape[d:]), lambda i: i[:d] + i[d + 1 :])
 
 
-@picks
+@remembered
 def squeeze(shape: Shape) -> Picks:
     """Without dimensions of size 1."""
     new = tuple(n for n in shape if n != 1)
     return new, list(range(prod(shape)))
 
 
-@picks
+@remembered
 def reshape(shape: Shape, new: Shape) -> Picks:
     """The same elements in another shape."""
     if new.count(-1) == 1:
@@ -149,7 +150,7 @@ def reshape(shape: Shape, new: Shape) -> Picks:
     return new, list(range(prod(shape)))
 
 
-@picks
+@remembered
 def broadcast(shape: Shape, new: Shape) -> Picks:
     """Dimensions of size 1 repeated, and new ones in front."""
     k = len(new) - len(shape)
@@ -169,7 +170,7 @@ def common(*shapes: Shape) -> Shape:
     return tuple(out[::-1])
 
 
-@picks
+@remembered
 def diagonal(shape: Shape, offset: int) -> Picks:
     """A diagonal of the first two dimensions, as the last one."""
     need(len(shape) >= 2)
@@ -178,7 +179,7 @@ def diagonal(shape: Shape, offset: int) -> Picks:
     return picked(shape, (*shape[2:], n), lambda i: (i[-1] + rows, i[-1] + columns, *i[:-1]))
 
 
-@picks
+@remembered
 def unfold(shape: Shape, d: int, size: int, step: int) -> Picks:
     """Windows of a dimension, as a new last one."""
     d = _dim(shape, d)
@@ -191,14 +192,14 @@ def unfold(shape: Shape, d: int, size: int, step: int) -> Picks:
     )
 
 
-@picks
+@remembered
 def flip(shape: Shape, d: int) -> Picks:
     """A dimension backwards."""
     d = _dim(shape, d)
     return picked(shape, shape, lambda i: _with(i, d, shape[d] - 1 - i[d]))
 
 
-@picks
+@remembered
 def roll(shape: Shape, by: int, d: int) -> Picks:
     """A dimension moved round."""
     d = _dim(shape, d)
@@ -206,7 +207,7 @@ def roll(shape: Shape, by: int, d: int) -> Picks:
     return picked(shape, shape, lambda i: _with(i, d, (i[d] - by) % shape[d]))
 
 
-@picks
+@remembered
 def index_select(shape: Shape, d: int, at: tuple[int, ...]) -> Picks:
     """Positions of a dimension."""
     d = _dim(shape, d)
@@ -214,7 +215,7 @@ def index_select(shape: Shape, d: int, at: tuple[int, ...]) -> Picks:
     return picked(shape, _with(shape, d, len(at)), lambda i: _with(i, d, at[i[d]]))
 
 
-@picks
+@remembered
 def masked(shape: Shape, mask: Any) -> Picks:
     """The elements where a nested tuple of booleans is true, in one dimension."""
     chosen = []
@@ -229,7 +230,7 @@ def masked(shape: Shape, mask: Any) -> Picks:
     return (len(chosen),), chosen
 
 
-@picks
+@remembered
 def repeat(shape: Shape, times: tuple[int, ...]) -> Picks:
     """The whole array, several times along each dimension."""
     need(len(times) == len(shape))
@@ -237,14 +238,12 @@ def repeat(shape: Shape, times: tuple[int, ...]) -> Picks:
     return picked(shape, new, lambda i: tuple(j % n for j, n in zip(i, shape, strict=True)))
 
 
+@remembered
 def rows(shape: Shape, d: int) -> list[list[int]]:
     """The elements along a dimension, for each index of the others."""
     d = _dim(shape, d)
     rest = shape[:d] + shape[d + 1 :]
     return [[flat(shape, (*i[:d], k, *i[d:])) for k in range(shape[d])] for i in indices(rest)]
-
-
-rows = lru_cache(maxsize=4096)(rows)
 
 
 def is_strided(positions: list[int], shape: Shape) -> bool:
@@ -263,6 +262,8 @@ def is_strided(positions: list[int], shape: Shape) -> bool:
 
 class Key(tuple):
     """A subscript: integers, slices, ``None`` and ``...``; prints as it is written."""
+
+    __slots__ = ()
 
     def __str__(self) -> str:
         def show(k: Any) -> str:
