@@ -858,6 +858,14 @@ pub fn check_writable(x: &Tensor, recorded: bool) -> Result<()> {
         && (recorded || view.base.requires_grad())
     {
         let base = &view.base;
+        ensure!(
+            view.generation == base.data_generation(),
+            runtime,
+            "a view whose base was given other elements since, by assigning to .data, is being modified \
+             inplace: the base would take a history that is not that of its elements. Make the view \
+             again, or write to a clone(). {}",
+            x.describe_view(base, x.grad_fn())
+        );
         match view.creation {
             Creation::Recorded => {}
             Creation::NoGrad => bail!(

@@ -6,7 +6,7 @@ use crate::base::{Error, Result};
 use crate::tape::{Body, Edge, Meta, NodeRef, Site, mode};
 use parking_lot::Mutex;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Tangents by level, ascending; shared, since saved values keep them too.
@@ -17,6 +17,8 @@ pub type Tangents = Option<Arc<Vec<(u32, Tensor)>>>;
 pub struct Autograd {
     requires_grad: AtomicBool,
     state: Mutex<State>,
+    /// How often the tensor was given other data.
+    generation: AtomicU32,
     pub(super) view: Option<ViewInfo>,
 }
 
@@ -141,6 +143,7 @@ impl Tensor {
         let fresh = Autograd {
             requires_grad: AtomicBool::new(false),
             state,
+            generation: AtomicU32::new(0),
             view,
         };
         assert!(self.0.autograd.set(Arc::new(fresh)).is_ok(), "a new tensor");
@@ -151,11 +154,18 @@ impl Tensor {
     pub fn with_autograd_of(&self, other: &Tensor) -> Tensor {
         let t = self.alias(self.layout().clone());
         let shared = other.autograd().clone();
+        shared.generation.fetch_add(1, Ordering::Relaxed);
         if let Some(leaf) = &shared.state.lock().leaf {
             *leaf.owner.lock() = t.downgrade();
         }
         assert!(t.0.autograd.set(shared).is_ok(), "a new tensor");
         t
+    }
+
+    /// How often assigning to `.data` has given this tensor other elements.
+    pub fn data_generation(&self) -> u32 {
+        let autograd = self.0.autograd.get();
+        autograd.map_or(0, |a| a.generation.load(Ordering::Relaxed))
     }
 
     /// Whether gradients are computed for this tensor.
@@ -356,6 +366,7 @@ impl Tensor {
                 inner.autograd = OnceLock::from(Arc::new(Autograd {
                     requires_grad: AtomicBool::new(true),
                     state,
+                    generation: AtomicU32::new(0),
                     view: None,
                 }));
             }

@@ -34,6 +34,8 @@ pub struct ViewInfo {
     pub chain: Option<Arc<ViewStep>>,
     /// How it came to be.
     pub creation: Creation,
+    /// The base's [`Tensor::data_generation`] when it came to be.
+    pub generation: u32,
 }
 
 /// One view op, and those before it.
@@ -126,6 +128,7 @@ impl Tensor {
         let chain = ViewStep::new(before, rule, attrs.clone(), output);
         let t = self.alias(layout);
         t.init_autograd(Some(ViewInfo {
+            generation: base.data_generation(),
             base,
             chain: Some(chain),
             creation,
@@ -141,6 +144,7 @@ impl Tensor {
         };
         let t = self.alias(self.layout().clone());
         t.init_autograd(Some(ViewInfo {
+            generation: base.data_generation(),
             base,
             chain,
             creation: Creation::Custom,

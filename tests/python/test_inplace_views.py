@@ -508,7 +508,7 @@ class TestViewsThatAreLeaves:
         assert v._base is not None and v._base.requires_grad and v._base.shape == (2,)
         with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
             v.mul_(2)
-        with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
             p[0] = 5.0
         assert p.tolist() == [1.0, 2.0]
 
@@ -775,3 +775,33 @@ class TestShapeInPlace:
         z.copy_(plain([5.0, 6.0]))
         (z * z).sum().backward()
         assert x.grad is None or x.grad.tolist() == [0.0, 0.0]
+
+
+class TestOtherData:
+    """A base that was given other elements by assigning to `.data`."""
+
+    def test_a_recorded_write_to_an_old_view_is_refused(self) -> None:
+        w = rg.ones(2, dtype=rg.float64, requires_grad=True)
+        h = w * 1
+        v = h[0]
+        h.data = rg.zeros(2, dtype=rg.float64)
+        with pytest.raises(RuntimeError, match=r"assigning to \.data.*SelectBackward0"):
+            v.mul_(3)
+        assert v.item() == 1.0 and h.tolist() == [0.0, 0.0]
+        h.sum().backward()
+        assert w.grad.tolist() == [1.0, 1.0]
+
+    def test_new_views_may_be_written(self) -> None:
+        w = rg.ones(2, dtype=rg.float64, requires_grad=True)
+        h = w * 1
+        h.data = rg.full((2,), 5.0, dtype=rg.float64)
+        h[0].mul_(3)
+        h.sum().backward()
+        assert h.tolist() == [15.0, 5.0] and w.grad.tolist() == [3.0, 1.0]
+
+    def test_writes_that_are_not_recorded_are_free(self) -> None:
+        p = rg.ones(2)
+        v = p[0]
+        p.data = rg.zeros(2)
+        v.add_(1)
+        assert v.item() == 2.0 and p.tolist() == [0.0, 0.0]
