@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -163,6 +162,8 @@ class _File:
     """A tensor in a file, which goes when this does."""
 
     def __init__(self, t: Any, directory: str) -> None:
+        import tempfile
+
         descriptor, path = tempfile.mkstemp(prefix="saved-", suffix=".bin", dir=directory)
         # Whatever happens from here on, the file does not stay.
         self._remove = weakref.finalize(self, _remove, path)
@@ -203,6 +204,9 @@ class save_on_disk(saved_tensors_hooks):
     """
 
     def __init__(self, directory: str | os.PathLike | None = None, min_bytes: int = 1 << 20):
+        # Imported where it is needed: it takes longer than most of this package.
+        import tempfile
+
         folder = tempfile.gettempdir() if directory is None else os.fspath(directory)
 
         def pack(t: Any) -> Any:
