@@ -2,7 +2,7 @@
 
 use rustgrad::base::{Attr, Attrs};
 use rustgrad::engine::{self, Grads};
-use rustgrad::ops::{self, dispatch};
+use rustgrad::ops::{self, dispatch, in_place};
 use rustgrad::tensor::Operand;
 use rustgrad::{DType, Device, Result, Scalar, Tensor};
 
@@ -83,12 +83,12 @@ fn check(f: F, at: &Tensor, what: &str) {
 }
 
 fn mul_(x: &Tensor, by: impl Into<Operand>) -> Result<()> {
-    dispatch::run_in_place(&ops::arithmetic::MUL, &[x.into(), by.into()], &Attrs::new())
+    in_place::run(&ops::arithmetic::MUL, &[x.into(), by.into()], &Attrs::new())
 }
 
 fn add_(x: &Tensor, y: impl Into<Operand>) -> Result<()> {
     let one: Attrs = [Attr::Int(1)].into_iter().collect();
-    dispatch::run_in_place(&ops::arithmetic::ADD, &[x.into(), y.into()], &one)
+    in_place::run(&ops::arithmetic::ADD, &[x.into(), y.into()], &one)
 }
 
 fn attrs<const N: usize>(list: [Attr; N]) -> Attrs {
@@ -343,7 +343,7 @@ fn updates_in_place_are_updates_of_a_copy() {
         let one: Attrs = attrs([Attr::Int(1), Attr::Int(2)]);
         // Into a view, from the same memory.
         let inputs = [(&t).into(), (&rows).into(), (&t).into()];
-        dispatch::run_in_place(&ops::lookup::INDEX_ADD, &inputs, &one)?;
+        in_place::run(&ops::lookup::INDEX_ADD, &inputs, &one)?;
         ops::sum(ops::mul(&y, ops::mul(&y, x)?)?)
     };
     check(&f, &matrix(), "index_add_ of itself");

@@ -16,7 +16,7 @@ use super::anomaly::{self, Checks};
 use super::mask::masked;
 use super::task::Task;
 use crate::base::{Attrs, Error, Result};
-use crate::ops::{self, dispatch};
+use crate::ops::{self, in_place};
 use crate::tape::hooks::Grad;
 use crate::tape::node::CustomFunction;
 use crate::tape::{
@@ -749,7 +749,7 @@ fn accumulated(old: Option<Tensor>, grad: Tensor) -> Result<Tensor> {
     let Some(old) = old else { return Ok(grad) };
     let recording = crate::tape::mode::grad_enabled() || crate::tape::mode::open_levels() > 0;
     if !recording && old.is_unique() {
-        dispatch::run_in_place(
+        in_place::run(
             &ops::arithmetic::ADD,
             &[Operand::Tensor(old.clone()), grad.into()],
             &one(),
@@ -807,11 +807,7 @@ fn accumulate(leaf: &Arc<Leaf>, grad: Tensor, site: Site) -> Result<()> {
         }
         Some(old) if recording || old.tangents().is_some() => ops::add(&old, &grad)?,
         Some(old) => {
-            return dispatch::run_in_place(
-                &ops::arithmetic::ADD,
-                &[old.into(), grad.into()],
-                &one(),
-            );
+            return in_place::run(&ops::arithmetic::ADD, &[old.into(), grad.into()], &one());
         }
     };
     drop(leaf.replace_grad(Some(new)));

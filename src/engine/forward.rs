@@ -9,7 +9,7 @@
 use super::backward::{self, Grads};
 use crate::base::{Error, Result};
 use crate::ops::def::{Call, Jvp, JvpCx};
-use crate::ops::{self, dispatch};
+use crate::ops::{self, dispatch, in_place};
 use crate::tape::node::OUTPUTS;
 use crate::tape::{GradMode, Node, NodeId, Saved, SavedTensor, Site, VjpCx, delayed_error, mode};
 use crate::tensor::{Creation, Operand, Tangents, Tensor};
@@ -314,7 +314,7 @@ pub fn push_custom(
             match (&tangent, out.view_info()) {
                 // A view that the function wrote shows its base's tangents.
                 (Some(t), Some(view)) if view.creation != Creation::Custom => {
-                    dispatch::write_tangent(out, level, t)?;
+                    in_place::write_tangent(out, level, t)?;
                 }
                 _ => out.set_tangent(level, tangent),
             }

@@ -2,7 +2,7 @@
 //!
 //! They are not ops of the table: nothing is recorded, and they only run where nothing could be.
 
-use super::dispatch;
+use super::{dispatch, writable};
 use crate::backend::{self, Update, View};
 use crate::base::{DType, Device, Result};
 use crate::tape::{Site, Taint, mode, provenance, saved};
@@ -43,7 +43,7 @@ pub fn update(rule: &Update, lists: &[&[Tensor]], written: &[bool]) -> Result<bo
         some.flat_map(|(list, _)| list.iter())
     };
     for t in targets() {
-        dispatch::check_writable(t, false)?;
+        writable::check(t, false)?;
         saved::before_write(t.storage())?;
     }
     let tensors: Vec<Vec<View>> = (0..lists[0].len())

@@ -261,9 +261,9 @@ pub static VIEW_SCATTER: OpDef = OpDef {
     kernel: Kernel::Compute(|cx| {
         let _unrecorded = crate::tape::GradMode::set(false);
         let data = |t: &Tensor| t.alias(t.layout().clone());
-        super::dispatch::copy_(&cx.outs[0], &data(cx.call.tensor(0)))?;
+        super::in_place::copy_(&cx.outs[0], &data(cx.call.tensor(0)))?;
         let region = cx.any::<ViewStep>(0).replay(&data(&cx.outs[0]))?;
-        super::dispatch::copy_(&region, &data(cx.call.tensor(1)))
+        super::in_place::copy_(&region, &data(cx.call.tensor(1)))
     }),
     grads: &[
         // The base's elements, but for the region, which was replaced.

@@ -99,7 +99,7 @@ fn some_sorted(
 /// The elements of `x` at `places`, which `values` are: looked up if that must be recorded.
 fn with_history(values: Tensor, x: &Tensor, places: &Tensor, dim: usize) -> Result<Tensor> {
     let recorded = mode::grad_enabled() && x.requires_grad();
-    if recorded || mode::open_levels() > 0 || super::dispatch::depends(x) {
+    if recorded || mode::open_levels() > 0 || super::taint::depends(x) {
         return gather(x, places, dim);
     }
     Ok(values)

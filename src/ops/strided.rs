@@ -304,7 +304,7 @@ fn with_strides(t: &Tensor, strides: Strides) -> Result<Tensor> {
     };
     let storage = Storage::new(layout.end() * t.dtype().size(), t.device())?;
     let copy = Tensor::from_parts(storage, layout, t.dtype());
-    super::dispatch::copy_(&copy, t)?;
+    super::in_place::copy_(&copy, t)?;
     Ok(copy)
 }
 

@@ -229,7 +229,7 @@ pub fn get_item(x: &Tensor, parts: &[Index]) -> Result<Tensor> {
 pub fn set_item(x: &Tensor, parts: &[Index], value: &Operand) -> Result<()> {
     if mode::grad_enabled() && x.requires_grad() && x.is_leaf() {
         // Refused in the name of the leaf, rather than of the view that would be written.
-        super::dispatch::check_writable(x, false).map_err(|e| e.in_op("setitem"))?;
+        super::writable::check(x, false).map_err(|e| e.in_op("setitem"))?;
     }
     assign(x, parts, value).map_err(|e| e.of_op("setitem"))?;
     // Messages name what was called.
@@ -249,7 +249,7 @@ fn assign(x: &Tensor, parts: &[Index], value: &Operand) -> Result<()> {
     let target = Operand::Tensor(subscript.view);
     if indices.is_empty() {
         let attrs = Attrs::new();
-        return super::dispatch::run_in_place(&super::COPY, &[target, value], &attrs);
+        return super::in_place::run(&super::COPY, &[target, value], &attrs);
     }
     let value = match value {
         Operand::Tensor(v) => Operand::Tensor(cast(&v, x.dtype())?),
@@ -258,7 +258,7 @@ fn assign(x: &Tensor, parts: &[Index], value: &Operand) -> Result<()> {
     let mut inputs: SmallVec<[Operand; 4]> = smallvec![target, value];
     inputs.extend(indices.into_iter().map(Operand::Tensor));
     let attrs = put_attrs(&dims, false, subscript.is_mask);
-    super::dispatch::run_in_place(&INDEX_PUT_AT, &inputs, &attrs).map_err(renamed)
+    super::in_place::run(&INDEX_PUT_AT, &inputs, &attrs).map_err(renamed)
 }
 
 /// The value without leading dimensions of size 1 that the target does not have.

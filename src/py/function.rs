@@ -6,7 +6,7 @@ use super::convert;
 use super::tensor::PyTensor;
 use crate::base::{Error, Result};
 use crate::engine::{self, forward};
-use crate::ops::dispatch;
+use crate::ops::{in_place, taint, writable};
 use crate::tape::node::CustomFunction;
 use crate::tape::provenance::writer_name;
 use crate::tape::{Body, Edge, GradMode, NodeId, NodeRef, SavedTensor, Site, delayed_error, mode};
@@ -289,7 +289,7 @@ fn apply<'py>(
     let constant = tensors_of(&ctx.getattr(intern!(py, "non_differentiable"))?)?;
     check_dirty(class, &inputs, &dirty, &versions, &objects)?;
     for t in dirty.iter().flatten() {
-        dispatch::check_writable(t, recorded).map_err(|e| e.in_op(&class_name(class)))?;
+        writable::check(t, recorded).map_err(|e| e.in_op(&class_name(class)))?;
     }
     // The context must not keep outputs: their history keeps the context.
     for marks in [
@@ -369,7 +369,7 @@ fn output_of(
         return t.custom_view();
     }
     // A function may itself run within another one's forward or backward.
-    let tainted = inputs.iter().flatten().any(dispatch::depends);
+    let tainted = inputs.iter().flatten().any(taint::depends);
     t.set_tainted(tainted);
     if let Some(view) = t.view_info() {
         // Writing the view has marked its base.
@@ -459,7 +459,7 @@ impl<'py> Application<'_, 'py> {
                 output: i as u32,
             };
             if is_in(&self.dirty, &t) {
-                dispatch::write_history(&t, edge)?;
+                in_place::write_history(&t, edge)?;
             } else {
                 output.set_history(Some(edge));
             }

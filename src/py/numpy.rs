@@ -7,7 +7,7 @@ use super::tensor::PyTensor;
 use crate::base::{DType, Device, Layout, Scalar, Shape, dtype};
 use crate::memory::Storage;
 use crate::memory::storage::write_scalar;
-use crate::ops::{self, dispatch};
+use crate::ops::{self, taint};
 use crate::tensor::Tensor;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError, PyValueError};
@@ -26,14 +26,14 @@ pub(super) fn tensor_from(
     let device = device.unwrap_or_default();
     let source = match data.cast::<PyTensor>() {
         Ok(t) => {
-            dispatch::hand_out(&t.get().tensor());
+            taint::hand_out(&t.get().tensor());
             Some(t.get().tensor().detach())
         }
         Err(_) => share(data)?,
     };
     if let Some(t) = source {
         let t = ops::clone_data(&ops::cast(&t, dtype.unwrap_or(t.dtype()))?)?;
-        dispatch::take_in(&t);
+        taint::take_in(&t);
         return Ok(t);
     }
     let mut found = Found::default();
@@ -50,7 +50,7 @@ pub(super) fn tensor_from(
             write_scalar(t.storage(), dtype, i, v);
         }
     }
-    dispatch::take_in(&t);
+    taint::take_in(&t);
     Ok(t)
 }
 
@@ -71,7 +71,7 @@ impl Found {
             None => match data.cast::<PyTensor>() {
                 Ok(t) if t.get().tensor().ndim() == 0 => {
                     let t = t.get().tensor();
-                    dispatch::hand_out(&t);
+                    taint::hand_out(&t);
                     Some(t.item()?)
                 }
                 _ => None,
@@ -216,7 +216,7 @@ pub(super) fn share(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     // non-negative strides, and stays exported until the owner, the buffer itself, is dropped.
     let storage = unsafe { Storage::foreign(ptr, bytes, Box::new(buffer)) };
     let t = Tensor::from_parts(storage, layout, dtype);
-    dispatch::take_in(&t);
+    taint::take_in(&t);
     Ok(Some(t))
 }
 
@@ -233,7 +233,7 @@ fn share_0d(data: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
     let flat = share(&data.call_method1(intern!(py, "reshape"), (1,))?)?;
     Ok(flat.map(|t| {
         let t = t.alias(Layout::contiguous(Shape::new()));
-        dispatch::take_in(&t);
+        taint::take_in(&t);
         t
     }))
 }
@@ -389,7 +389,7 @@ impl PyTensor {
         if flags & ffi::PyBUF_STRIDES != ffi::PyBUF_STRIDES && !t.is_contiguous() {
             return Err(PyBufferError::new_err("the tensor is not contiguous"));
         }
-        dispatch::hand_out(&t);
+        taint::hand_out(&t);
         t.storage().hand_out();
         let size = t.dtype().size();
         let export = Box::new(Export {

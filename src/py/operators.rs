@@ -6,7 +6,7 @@
 use super::convert;
 use super::tensor::PyTensor;
 use crate::base::{Attrs, Scalar};
-use crate::ops::{self, OpDef, dispatch};
+use crate::ops::{self, OpDef, dispatch, in_place, taint};
 use crate::tensor::{Operand, Tensor};
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyRuntimeError;
@@ -44,7 +44,7 @@ fn in_place<'py>(
     attrs: &Attrs,
 ) -> PyResult<()> {
     match convert::operand(y)? {
-        Some(y) => Ok(dispatch::run_in_place(
+        Some(y) => Ok(in_place::run(
             op,
             &[Operand::Tensor(x.get().tensor()), y],
             attrs,
@@ -244,7 +244,7 @@ fn element(t: &Tensor) -> PyResult<Scalar> {
             t.shape()
         )));
     }
-    dispatch::hand_out(t);
+    taint::hand_out(t);
     Ok(t.item()?)
 }
 

@@ -5,7 +5,7 @@ use super::dtype::dtype_object;
 use super::signature::{self, Signature};
 use super::tensor::PyTensor;
 
-use crate::ops::{Forms, Kernel, OP_TABLE, OpDef, Returns, dispatch};
+use crate::ops::{Forms, Kernel, OP_TABLE, OpDef, Returns, dispatch, in_place};
 
 use crate::tensor::Operand;
 use pyo3::exceptions::PyRuntimeError;
@@ -66,7 +66,7 @@ impl PyOp {
             signature::bind(&self.name, &self.signatures, slf, args, kwargs)?;
         let (op, overload) = self.targets[found];
         if self.form == Form::InPlace {
-            dispatch::run_overload_in_place(op, overload, &inputs, &attrs)?;
+            in_place::run_overload(op, overload, &inputs, &attrs)?;
             return match slf {
                 Some(slf) => Ok(slf.clone()),
                 None => args.get_item(0),
@@ -136,7 +136,7 @@ fn write_out(outs: &[crate::Tensor], out: &Bound<'_, PyAny>) -> PyResult<()> {
                 target.dtype().scalar_type_name()
             )));
         }
-        dispatch::copy_(target, result)?;
+        in_place::copy_(target, result)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::size::size;
 use super::{index, numpy};
 use crate::base::{DType, Device, Layout, Scalar, Shape};
 use crate::engine::{self, Grads};
-use crate::ops::{self, dispatch};
+use crate::ops::{self, in_place, taint};
 use crate::tape::{Cut, CutBy, Taint, mode, provenance};
 use crate::tensor::Tensor;
 use parking_lot::{Mutex, RwLock};
@@ -400,7 +400,7 @@ impl PyTensor {
         let t = self.tensor();
         let detached = t.detach();
         // In the forward of a custom function nothing has history: it is no way out of the marks.
-        if mode::taint() == Taint::Forward && dispatch::depends(&t) {
+        if mode::taint() == Taint::Forward && taint::depends(&t) {
             detached.set_tainted(true);
         }
         detached.set_cut(if t.requires_grad() {
@@ -470,14 +470,14 @@ impl PyTensor {
     /// The one element as a Python number.
     fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.tensor();
-        dispatch::hand_out(&t);
+        taint::hand_out(&t);
         convert::item(py, t.item()?)
     }
 
     /// The elements as nested lists of Python numbers.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let t = self.tensor();
-        dispatch::hand_out(&t);
+        taint::hand_out(&t);
         let values = t.to_vec()?;
         nested(py, &values, t.shape())
     }
@@ -793,7 +793,7 @@ fn _replace(tensor: &Bound<'_, PyTensor>, other: &Bound<'_, PyTensor>) {
 fn _fill(tensor: &Bound<'_, PyTensor>, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     let t = tensor.get().tensor();
     let Some(value) = value else {
-        return Ok(dispatch::fill_(&t, 0i64.into(), provenance::ZERO)?);
+        return Ok(in_place::fill_(&t, 0i64.into(), provenance::ZERO)?);
     };
     let operand = convert::operand(value)?.ok_or_else(|| {
         PyTypeError::new_err(format!(
@@ -801,7 +801,7 @@ fn _fill(tensor: &Bound<'_, PyTensor>, value: Option<&Bound<'_, PyAny>>) -> PyRe
             convert::type_name(value)
         ))
     })?;
-    Ok(dispatch::fill_(&t, operand, provenance::FILL)?)
+    Ok(in_place::fill_(&t, operand, provenance::FILL)?)
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
