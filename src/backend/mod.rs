@@ -186,6 +186,19 @@ pub struct Adam {
     pub corrections: Vec<[f64; 2]>,
 }
 
+/// The classes of a likelihood: which one each place has, and what it weighs.
+#[derive(Clone, Copy)]
+pub struct Classes<'a> {
+    /// The dimension of the scores along which classes lie.
+    pub dim: usize,
+    /// Class numbers, `i64`, in the shape of the scores without that dimension.
+    pub target: View<'a>,
+    /// Places of this class number do not count.
+    pub ignored: i64,
+    /// The weight of each class, in the type of the scores; without, 1.
+    pub weight: Option<View<'a>>,
+}
+
 /// A device's kernels. Object safe; an elementwise op adds no method.
 ///
 /// Float reductions, scans and products of `f16` and `bf16` accumulate in `f32`. A kernel whose
@@ -307,6 +320,15 @@ pub trait Backend: Send + Sync {
     /// The vjp of [`Backend::layer_norm`] in `weight`, whose shape `out` has: the sum of
     /// `g * (x - mean) * rstd` over the first `outer` dimensions.
     fn layer_norm_weight(&self, out: View, g: View, x: View, mean: View, rstd: View, outer: usize);
+
+    /// For each place `i` of class `t`: `losses[i] = -x[i, t] * weight[t]` and `weights[i] =
+    /// weight[t]`; both are 0 where the place does not count. They have the shape of the target, and
+    /// the type that `x` is computed in.
+    fn nll(&self, losses: View, weights: View, x: View, classes: &Classes) -> Result<()>;
+
+    /// The vjp of [`Backend::nll`] in `x`, whose shape `out` has: `slope[i] * weight[t]` at the class
+    /// of each place that counts, else 0. `slope` has the type that `out` is computed in.
+    fn nll_backward(&self, out: View, slope: View, classes: &Classes) -> Result<()>;
 
     /// Applies a rule to tensors that belong together: dense, of one shape and one of the types
     /// `f32` and `f64`, and no two in the same memory.

@@ -1,19 +1,21 @@
 //! Losses of classes: negative log-likelihood and cross-entropy.
 
 use super::copy::{copy_into, raw};
-use super::def::{Call, Forms, IN, Jvp, Kernel, OUT, OpDef, Returns, Spec, grad};
+use super::def::{Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Returns, Spec, grad, spec};
 use super::loss::{LOSS, reduced, unknown_reduction};
+use super::reduce::reduce_to;
 use super::{
-    add, cast, dispatch, div, gather, index_add, index_select, log_softmax, mul, ne, neg, reshape,
-    scatter, sub, sum, sum_dims, unsqueeze, where_,
+    add, cast, dispatch, div, expand, gather, index_add, log_softmax, mul, ne, neg, reshape, sub,
+    sum, sum_dims, unsqueeze, where_,
 };
-use crate::base::{DType, Error, Result, Scalar, Shape};
+use crate::backend::{Classes, Reduction};
+use crate::base::{Attr, DType, Result, Scalar, Shape};
 use crate::ensure;
 use crate::tensor::{Operand, Tensor};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 /// This family.
-pub(super) static OPS: &[&OpDef] = &[&NLL, &NLL_LOSS, &CROSS_ENTROPY];
+pub(super) static OPS: &[&OpDef] = &[&NLL, &NLL_BACKWARD, &NLL_LOSS, &CROSS_ENTROPY];
 
 /// Where the classes lie in an input of `ndim` dimensions: (C), or (N, C, ..).
 fn class_dim(ndim: usize) -> usize {
@@ -108,27 +110,28 @@ impl Targets {
         reshape(&picked, self.counted.shape())
     }
 
-    /// `weight` of the target classes; without one, 1. 0 where nothing counts.
-    fn weights(&self, weight: &Operand) -> Result<Tensor> {
-        let Operand::Tensor(w) = weight else {
-            return Ok(self.counted.clone());
-        };
-        let flat = reshape(&self.index, &Shape::from([self.index.numel()]))?;
-        let picked = reshape(&index_select(w, flat, 0i64)?, self.counted.shape())?;
-        where_(&self.counted, picked, 0i64)
+    /// For each class the sum of what its places have; `weight` is the shape of the result.
+    fn add_up(&self, terms: Tensor, weight: &Shape) -> Result<Tensor> {
+        let terms = where_(&self.counted, terms, 0i64)?;
+        let flat = Shape::from([terms.numel()]);
+        let zeros = Tensor::zeros(weight.clone(), terms.dtype(), terms.device())?;
+        let index = reshape(&self.index, &flat)?;
+        index_add(zeros, index, reshape(&terms, &flat)?, 0i64, 1i64)
     }
 }
 
-/// The class number that is none, if the lookup failed for one.
-fn out_of_bounds(e: Error, y: &Tensor, classes: usize, ignore: i64) -> Error {
-    let wrong = |t: &i64| *t != ignore && !(0..classes as i64).contains(t);
-    let all = y.to_vec().unwrap_or_default();
-    match all.into_iter().map(Scalar::as_i64).find(wrong) {
-        Some(t) => Error::index(format!(
-            "Target {t} is out of bounds. Classes are numbered from 0 to {}",
-            classes as i64 - 1
-        )),
-        None => e,
+/// Class numbers as the kernels take them.
+fn class_numbers(y: &Tensor) -> Result<Tensor> {
+    cast(&raw(y), DType::I64)
+}
+
+/// The classes of a call of [`NLL`] or [`NLL_BACKWARD`], whose scores have so many dimensions.
+fn classes<'a>(cx: &KernelCx<'a>, ndim: usize, target: &'a Tensor) -> Classes<'a> {
+    Classes {
+        dim: class_dim(ndim),
+        target: target.as_view(),
+        ignored: cx.int(1),
+        weight: cx.call.tensor_opt(2).map(Tensor::as_view),
     }
 }
 
@@ -167,30 +170,35 @@ pub static NLL: OpDef = OpDef {
         ])
     },
     kernel: Kernel::Compute(|cx| {
-        let (x, y) = (raw(cx.call.tensor(0)), raw(cx.call.tensor(1)));
-        let weight = Operand::from(cx.call.tensor_opt(2).map(raw));
-        let targets = Targets::new(&y, cx.int(1))?;
-        let classes = x.shape()[targets.dim];
-        let scores = targets
-            .scores(&x)
-            .map_err(|e| out_of_bounds(e, &y, classes, cx.int(1)))?;
-        let wide = cx.outs[1].dtype();
-        let weights = cast(&targets.weights(&weight)?, wide)?;
-        let losses = neg(cast(&scores, wide)?)?;
-        let losses = match weight {
-            Operand::Tensor(_) => mul(losses, &weights)?,
-            _ => losses,
+        let x = cx.call.tensor(0);
+        let y = class_numbers(cx.call.tensor(1))?;
+        let (total, wide) = (&cx.outs[1], cx.outs[1].dtype());
+        let [losses, weights] = [0, 1].map(|_| Tensor::empty(y.shape().clone(), wide, y.device()));
+        let (losses, weights) = (losses?, weights?);
+        let backend = cx.backend;
+        backend.nll(
+            losses.as_view(),
+            weights.as_view(),
+            x.as_view(),
+            &classes(cx, x.ndim(), &y),
+        )?;
+        let dims: SmallVec<[usize; 4]> = (0..y.ndim()).collect();
+        let add_up = |sum: &Tensor, terms: &Tensor| {
+            reduce_to(backend, Reduction::Sum, sum, terms, &dims);
         };
-        // What does not count is 0 whatever it holds.
-        let losses = where_(&targets.counted, losses, 0i64)?;
-        let total = sum(weights)?;
-        let loss = match cx.str(0) {
-            "none" => losses,
-            "mean" => div(sum(losses)?, &total)?,
-            _ => sum(losses)?,
-        };
-        copy_into(cx, 0, &loss);
-        copy_into(cx, 1, &total);
+        add_up(total, &weights);
+        match cx.str(0) {
+            "none" => copy_into(cx, 0, &losses),
+            how => {
+                let sum = Tensor::empty(Shape::new(), wide, y.device())?;
+                add_up(&sum, &losses);
+                let mut loss = sum.item()?.as_f64();
+                if how == "mean" {
+                    loss /= total.item()?.as_f64();
+                }
+                backend.fill(cx.outs[0].as_view(), Scalar::Float(loss));
+            }
+        }
         Ok(())
     }),
     // Over places i with class t[i]: L = -sum(w[t[i]] x[i, t[i]]) / W for the mean, without W for the
@@ -201,19 +209,11 @@ pub static NLL: OpDef = OpDef {
             let Some(g) = &cx.grads[0] else {
                 return Ok(None);
             };
-            let g = match cx.attrs.str(0) {
-                "mean" => div(g, cx.output(1)?)?,
-                _ => g.clone(),
-            };
-            let targets = Targets::new(&cx.tensor(1)?, cx.attrs.int(1))?;
-            let mut slope = where_(&targets.counted, neg(g)?, 0i64)?;
-            let weight = cx.input(2)?;
-            if weight.is_some() {
-                slope = mul(slope, targets.weights(&weight)?)?;
-            }
-            let zeros = Tensor::zeros(cx.shape(0).clone(), slope.dtype(), slope.device())?;
-            let slope = unsqueeze(slope, targets.dim)?;
-            scatter(zeros, targets.index, slope, targets.dim).map(Some)
+            let shape = cx.shape(0);
+            let mut attrs = cx.attrs.clone();
+            attrs.push(Attr::Int(shape[class_dim(shape.len())] as i64));
+            let inputs = [g.into(), cx.input(1)?, cx.input(2)?, cx.output(1)?.into()];
+            dispatch::run1(&NLL_BACKWARD, &inputs, &attrs).map(Some)
         }),
         None,
         // dL/dw[t[i]] = -(x[i, t[i]] + L) / W for the mean, else -x[i, t[i]];  dW/dw[t[i]] = 1
@@ -233,14 +233,74 @@ pub static NLL: OpDef = OpDef {
                     None => g.clone(),
                 });
             }
-            let Some(slope) = slope else {
+            slope
+                .map(|slope| targets.add_up(slope, cx.shape(2)))
+                .transpose()
+        }),
+    ],
+    jvp: Jvp::DoubleVjp,
+    ..OpDef::BASE
+};
+
+/// The vjp of the loss in the scores.
+pub static NLL_BACKWARD: OpDef = OpDef {
+    name: "nll_loss_backward",
+    doc: "The backward step of `nll_loss_forward` for so many classes, from its second output `total`.",
+    sig: &[
+        "(grad, target, weight: Tensor?, total, reduction: str, ignore_index: int, classes: int)",
+    ],
+    forms: Forms::HIDDEN,
+    meta: |call| {
+        let mut shape = call.tensor(1).shape().clone();
+        shape.insert(class_dim(shape.len() + 1), call.attrs.int(2) as usize);
+        Ok(spec(shape, call.tensor(0).dtype()))
+    },
+    kernel: Kernel::Compute(|cx| {
+        let (g, total, out) = (cx.call.tensor(0), cx.call.tensor(3), &cx.outs[0]);
+        let y = class_numbers(cx.call.tensor(1))?;
+        let wide = out.dtype().compute();
+        let slope = match cx.str(0) {
+            "none" => cast(&neg(raw(g))?, wide)?,
+            how => {
+                let mut slope = -g.item()?.as_f64();
+                if how == "mean" {
+                    slope /= total.item()?.as_f64();
+                }
+                let slope = Tensor::full(Shape::new(), Scalar::Float(slope), wide, y.device())?;
+                expand(&slope, y.shape())?
+            }
+        };
+        let classes = classes(cx, out.ndim(), &y);
+        cx.backend
+            .nll_backward(out.as_view(), slope.as_view(), &classes)
+    }),
+    // With one g for the mean and the sum, g[i] without a reduction, and W = 1 but for the mean:
+    // B[i, t[i]] = -g w[t[i]] / W, and a cotangent u makes it sum(u[i, t[i]] B[i, t[i]]).
+    grads: &[
+        // Linear in g: the loss of scores u.
+        grad(IN(1) | IN(2), |cx| {
+            let (y, how, ignore) = (cx.tensor(1)?, cx.attrs.str(0), cx.attrs.int(1));
+            nll(cx.grad(), &y, &cx.input(2)?, how, ignore).map(|(loss, _)| Some(loss))
+        }),
+        None,
+        // dB/dw[t[i]] . u = -g u[i, t[i]] / W
+        grad(IN(0) | IN(1) | IN(3), |cx| {
+            let targets = Targets::new(&cx.tensor(1)?, cx.attrs.int(1))?;
+            let mut g = cx.tensor(0)?;
+            if cx.attrs.str(0) == "mean" {
+                g = div(g, cx.tensor(3)?)?;
+            }
+            let slope = mul(neg(targets.scores(cx.grad())?)?, g)?;
+            targets.add_up(slope, cx.shape(2)).map(Some)
+        }),
+        // dB/dW . u = g sum(w[t[i]] u[i, t[i]]) / W^2, for the mean
+        grad(IN(0) | IN(1) | IN(2) | IN(3), |cx| {
+            let (y, how, ignore) = (cx.tensor(1)?, cx.attrs.str(0), cx.attrs.int(1));
+            if how != "mean" {
                 return Ok(None);
-            };
-            let slope = where_(&targets.counted, slope, 0i64)?;
-            let flat = Shape::from([slope.numel()]);
-            let zeros = Tensor::zeros(cx.shape(2).clone(), slope.dtype(), slope.device())?;
-            let index = reshape(&targets.index, &flat)?;
-            index_add(zeros, index, reshape(&slope, &flat)?, 0i64, 1i64).map(Some)
+            }
+            let (loss, _) = nll(cx.grad(), &y, &cx.input(2)?, how, ignore)?;
+            neg(mul(loss, div(cx.tensor(0)?, cx.tensor(3)?)?)?).map(Some)
         }),
     ],
     jvp: Jvp::DoubleVjp,

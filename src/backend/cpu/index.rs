@@ -240,8 +240,7 @@ fn cut_to(layout: &Layout, shape: &Shape) -> Layout {
 }
 
 /// The first entry that `bad` is true for.
-#[cold]
-fn find(index: &View, bad: impl Fn(i64) -> bool) -> i64 {
+pub(super) fn find(index: &View, bad: impl Fn(i64) -> bool) -> Option<i64> {
     let mut found = None;
     Walk::in_order(&[index.layout]).elements(|[at, ..]| {
         // SAFETY: NOTE [Views in bounds].
@@ -250,7 +249,7 @@ fn find(index: &View, bad: impl Fn(i64) -> bool) -> i64 {
             found = Some(k);
         }
     });
-    found.unwrap_or_default()
+    found
 }
 
 /// Whether an entry is not below `size`.
@@ -293,7 +292,7 @@ fn check(index: View, dim: usize, size: usize) -> Result<()> {
         !any_outside(&index, size),
         runtime,
         "index {} is out of bounds for dimension {dim} with size {size}",
-        find(&index, |k| k as u64 >= size as u64)
+        find(&index, |k| k as u64 >= size as u64).unwrap_or_default()
     );
     Ok(())
 }
@@ -429,7 +428,7 @@ fn look_up(x: &Layout, indices: &[View]) -> Result<Scratch<usize>> {
             !bad.into_inner(),
             index,
             "index {} is out of bounds for dimension {dim} with size {size}",
-            find(index, |k| wrap(k, size) >= size as u64)
+            find(index, |k| wrap(k, size) >= size as u64).unwrap_or_default()
         );
     }
     Ok(places)

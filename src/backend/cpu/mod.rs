@@ -17,6 +17,7 @@ mod lane;
 mod map;
 pub mod math;
 mod matmul;
+mod nll;
 mod nonzero;
 mod norm;
 mod random;
@@ -33,7 +34,9 @@ mod transpose;
 mod update;
 mod walk;
 
-use super::{Backend, Combine, Distribution, Functor, Input, Reduction, Scan, Update, View};
+use super::{
+    Backend, Classes, Combine, Distribution, Functor, Input, Reduction, Scan, Update, View,
+};
 use crate::base::{DType, Result, Scalar};
 
 /// The CPU backend.
@@ -159,6 +162,14 @@ impl Backend for Cpu {
 
     fn layer_norm_weight(&self, out: View, g: View, x: View, mean: View, rstd: View, outer: usize) {
         norm::layer_norm_weight(out, g, x, mean, rstd, outer);
+    }
+
+    fn nll(&self, losses: View, weights: View, x: View, classes: &Classes) -> Result<()> {
+        nll::nll(losses, weights, x, classes)
+    }
+
+    fn nll_backward(&self, out: View, slope: View, classes: &Classes) -> Result<()> {
+        nll::nll_backward(out, slope, classes)
     }
 
     fn update(&self, rule: &Update, tensors: &[Vec<View>]) {

@@ -1,6 +1,6 @@
 //! Elements moved, chosen, found and counted.
 
-use super::super::super::Combine;
+use super::super::super::{Classes, Combine};
 use super::*;
 
 /// The multi-index of a row-major position.
@@ -188,6 +188,97 @@ fn looks_up_and_puts_back() {
         }
         expect_same(&x.values(), &want);
     });
+}
+
+#[test]
+fn likelihoods() {
+    fuzz(300, |draw| {
+        let dtype = draw.choose(&FLOATS);
+        let wide = dtype.compute();
+        let mut shape = draw.any_shape(3000);
+        if shape.is_empty() {
+            shape.push(draw.size().min(60));
+        }
+        let dim = draw.dim(&shape);
+        let count = shape[dim];
+        let mut places = shape.clone();
+        places.remove(dim);
+        let ignored = draw.pick(&[-100, 0, 1]);
+        let target = draw.index(&places, |draw| {
+            if count == 0 || draw.once_in(4) {
+                ignored
+            } else {
+                draw.below(count) as i64
+            }
+        });
+        let values = draw.exact(dtype, count);
+        let weighted = draw.once_in(2);
+        let weight = draw.shared_input(dtype, &[count], &values);
+        let classes = Classes {
+            dim,
+            target: target.view(),
+            ignored,
+            weight: weighted.then(|| weight.view()),
+        };
+        let weights = weight.values();
+        let weight_of = |t: i64| if weighted { weights[t as usize] } else { 1.0 };
+        let at = |i: usize, t: i64| {
+            let mut place = place(i, &places);
+            place.insert(dim, t as usize);
+            position(&place, &shape)
+        };
+        let counted = |t: i64| (t != ignored).then_some(t);
+        let target = target.integers();
+
+        let mut values = draw.exact(dtype, shape.iter().product());
+        draw.roughen(dtype, &mut values);
+        let x = draw.shared_input(dtype, &shape, &values);
+        let (losses, out_weights) = (draw.output(wide, &places), draw.output(wide, &places));
+        CPU.nll(losses.view(), out_weights.view(), x.view(), &classes)
+            .expect("classes in range");
+        let x = x.values();
+        let each = |f: &dyn Fn(usize, i64) -> f64| -> Vec<f64> {
+            let value = |(i, t): (usize, &i64)| counted(*t).map_or(0.0, |t| f(i, t));
+            target.iter().enumerate().map(value).collect()
+        };
+        let want = each(&|i, t| rounded(wide, -x[at(i, t)] * weight_of(t)));
+        expect(&losses.values(), &want);
+        expect(&out_weights.values(), &each(&|_, t| weight_of(t)));
+
+        let values = draw.exact(wide, places.iter().product());
+        let slope = draw.shared_input(wide, &places, &values);
+        let out = draw.output(dtype, &shape);
+        CPU.nll_backward(out.view(), slope.view(), &classes)
+            .expect("classes in range");
+        let slope = slope.values();
+        let mut want = vec![0.0; x.len()];
+        for (i, t) in target.iter().enumerate() {
+            if let Some(t) = counted(*t) {
+                want[at(i, t)] = rounded(dtype, slope[i] * weight_of(t));
+            }
+        }
+        expect(&out.values(), &want);
+    });
+}
+
+#[test]
+fn class_numbers_that_are_none_write_nothing() {
+    let target = Array::ints(DType::I64, &[3], &[0, -100, 4]);
+    let classes = Classes {
+        dim: 1,
+        target: target.view(),
+        ignored: -100,
+        weight: None,
+    };
+    let x = Array::full(DType::F32, &[3, 4], 1.0);
+    let out = Array::full(DType::F32, &[3], 9.0);
+    let error = CPU.nll(out.view(), out.view(), x.view(), &classes);
+    let message = "Target 4 is out of bounds. Classes are numbered from 0 to 3";
+    assert_eq!(error.expect_err("4 is none").message(), message);
+    assert_eq!(out.values(), [9.0; 3]);
+    CPU.nll_backward(x.view(), out.view(), &classes)
+        .expect_err("4 is none");
+    assert_eq!(x.values(), [1.0; 12]);
 }
 
 #[test]
