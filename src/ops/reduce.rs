@@ -10,7 +10,7 @@ use super::def::{
 use super::{
     cast, cat, cumprod, div, expand, flip, isnan, logical_not, mul, ne, reshape, slice, where_,
 };
-use crate::backend::{Backend, Functor, Input, Reduction, View};
+use crate::backend::{self, Backend, Functor, Input, Reduction, View};
 use crate::base::shape::{wrap_dim, wrap_dims};
 use crate::base::{Attr, DType, Device, Layout, Result, Scalar, Shape};
 use crate::ensure;
@@ -181,6 +181,19 @@ pub static SUM: OpDef = OpDef {
     batch: Batch::Dims,
     ..OpDef::BASE
 };
+
+/// The sum of all elements straight from the kernel, which nothing records or observes.
+///
+/// # Errors
+/// When the tensor has no elements to read: on [`Device::Meta`].
+pub fn total(x: &Tensor) -> Result<f64> {
+    let out = Tensor::empty(Shape::new(), x.dtype(), x.device())?;
+    let backend = backend::of(x.device())?;
+    let dims: SmallVec<[usize; 4]> = (0..x.ndim()).collect();
+    let sum = || reduce_to(backend, Reduction::Sum, &out, x, &dims);
+    super::dispatch::unlocked(x.numel(), sum);
+    Ok(out.item()?.as_f64())
+}
 
 /// Mean.
 pub static MEAN: OpDef = OpDef {
