@@ -1,4 +1,4 @@
-"""What it costs to watch a program: call sites, hooks, anomaly checks, guards.
+"""What it costs to watch a program: call sites, hooks, anomaly checks, guards, memory reports.
 
 ``python benches/python/watching.py [--smoke]``
 
@@ -97,10 +97,13 @@ class Training:
         self.optimizer = rg.optim.SGD(self.net.parameters(), lr=1e-3)
         self.x, self.y = rg.randn(batch, sizes[0]), rg.randint(0, sizes[-1], (batch,))
 
+    def loss(self) -> rg.Tensor:
+        return nn.functional.cross_entropy(self.net(self.x), self.y)
+
     def step(self, context: Callable[[], AbstractContextManager] = nullcontext) -> None:
         self.optimizer.zero_grad()
         with context():
-            nn.functional.cross_entropy(self.net(self.x), self.y).backward()
+            self.loss().backward()
         self.optimizer.step()
 
 
@@ -124,6 +127,13 @@ def steps(rounds: int, smoke: bool) -> None:
         for name, watcher in WATCHERS.items():
             watched = functools.partial(training.step, watcher)
             print(f"  {name:38} x {ratio(training.step, watched, rounds, n):.2f}")
+        loss = training.loss()
+        report = 1e6 * statistics.median(
+            seconds(lambda: graph.memory(loss), 50)  # noqa: B023
+            for _ in range(rounds)
+        )
+        step = 1e6 * statistics.median(seconds(training.step, n) for _ in range(rounds))
+        print(f"  memory(loss): {report:.0f} us, {100 * report / step:.2f} % of a step")
 
 
 def main() -> None:

@@ -46,6 +46,11 @@ fn class(bytes: usize) -> (usize, usize) {
     ((log - 6) * 4 + k, (1 << log) + k * quarter)
 }
 
+/// The size of the buffer that holds `bytes`.
+pub(super) fn size_of(bytes: usize) -> usize {
+    class(bytes).1
+}
+
 /// The size of a class's buffers.
 fn size_of_class(class: usize) -> usize {
     let whole = ALIGN << (class / 4);

@@ -129,6 +129,17 @@ impl Storage {
         self.0.bytes
     }
 
+    /// Bytes that are in use for it, as the allocator counts them; those of memory that belongs to
+    /// somebody else.
+    pub fn footprint(&self) -> usize {
+        match self.0.place {
+            Place::Inline(_) => INLINE,
+            Place::Pool(_) => pool::size_of(self.0.bytes),
+            Place::Foreign(..) => self.0.bytes,
+            Place::Nowhere => 0,
+        }
+    }
+
     /// Where the bytes live.
     #[inline]
     pub fn device(&self) -> Device {

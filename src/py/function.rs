@@ -32,11 +32,6 @@ pub(super) struct PyFunctionNode {
 }
 
 impl PyFunctionNode {
-    /// What it saved; `None` once that is freed.
-    pub(super) fn saved_tensors(&self) -> Option<Vec<Option<SavedTensor>>> {
-        self.saved.lock().clone()
-    }
-
     /// The `ctx` object, for the garbage collector.
     pub(super) fn context(&self) -> &Py<PyAny> {
         &self.ctx
@@ -53,6 +48,10 @@ impl CustomFunction for PyFunctionNode {
                 .map_or_else(|_| "?".into(), |n| n.to_string());
             format!("{name}Backward")
         })
+    }
+
+    fn saved(&self) -> Vec<Option<SavedTensor>> {
+        self.saved.lock().clone().unwrap_or_default()
     }
 
     fn backward(&self, node: &NodeRef, grads: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {

@@ -10,6 +10,7 @@ mod frame;
 mod function;
 mod hooks;
 mod index;
+mod kept;
 mod modes;
 mod node;
 mod numpy;
@@ -38,6 +39,7 @@ fn extension(m: &Bound<'_, PyModule>) -> PyResult<()> {
     autograd::register(m)?;
     function::register(m)?;
     hooks::register(m)?;
+    kept::register(m)?;
     numpy::register(m)?;
     ops::register(m)?;
     optim::register(m)?;

@@ -2,7 +2,6 @@
 
 use super::convert;
 use super::dtype::dtype_object;
-use super::function::PyFunctionNode;
 use super::hooks::{self, PyAttachment};
 use super::size::size;
 use crate::base::Attr;
@@ -35,11 +34,8 @@ impl PyNode {
             };
             (function, rule, n.mask, n.saved.clone())
         });
-        let function = function
-            .as_deref()
-            .and_then(|f| f.as_any().downcast_ref::<PyFunctionNode>());
         if let Some(function) = function {
-            let tensors = function.saved_tensors().into_iter().flatten().enumerate();
+            let tensors = function.saved().into_iter().enumerate();
             return tensors
                 .map(|(i, t)| Named {
                     name: format!("saved_tensors[{i}]"),

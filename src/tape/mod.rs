@@ -2,6 +2,7 @@
 
 pub mod cut;
 pub mod hooks;
+pub mod kept;
 pub mod mode;
 pub mod node;
 pub mod provenance;
@@ -9,6 +10,7 @@ pub mod saved;
 
 pub use cut::{Cut, CutBy};
 pub use hooks::{Hook, HookHandle, Hooks, When};
+pub use kept::{Kept, KeptByNode, kept, reachable};
 pub use mode::{GradMode, Taint};
 pub use node::{
     Body, Edge, Meta, Node, NodeId, NodeRef, Outputs, Rule, SharedShape, VjpCx, delayed_error,

@@ -14,7 +14,7 @@
 
 use super::hooks::Hooks;
 use super::provenance::Site;
-use super::saved::Saved;
+use super::saved::{Saved, SavedTensor};
 use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::memory::Arena;
 use crate::memory::arena::{Recycle, Slot};
@@ -173,7 +173,9 @@ pub trait CustomFunction: Send + Sync {
     fn backward(&self, node: &NodeRef, grads: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>>;
     /// Drops what was saved.
     fn release(&self);
-    /// For the host's garbage collector and for introspection.
+    /// What it saved; `None` in the place of an input or result that is none.
+    fn saved(&self) -> Vec<Option<SavedTensor>>;
+    /// For the host's garbage collector.
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -190,6 +192,10 @@ impl CustomFunction for DelayedError {
     }
 
     fn release(&self) {}
+
+    fn saved(&self) -> Vec<Option<SavedTensor>> {
+        Vec::new()
+    }
 
     fn as_any(&self) -> &dyn Any {
         self
@@ -411,6 +417,20 @@ impl NodeRef {
             Err(custom) => custom,
         };
         custom.name()
+    }
+
+    /// The same number for nodes of one op; those of a custom function have numbers of their own.
+    pub fn kind(&self) -> usize {
+        self.with(|n| match &n.body {
+            Body::Op(rule) => std::ptr::from_ref(*rule).addr(),
+            Body::Custom(f) => Arc::as_ptr(f).addr(),
+            Body::Accumulate(_) | Body::Vacant => 0,
+        })
+    }
+
+    /// Whether this node accumulates the gradient of a leaf.
+    pub fn is_accumulator(&self) -> bool {
+        self.with(|n| matches!(n.body, Body::Accumulate(_)))
     }
 
     /// The leaf this node accumulates into, if it is an accumulator.

@@ -198,6 +198,15 @@ impl SavedTensor {
         }
     }
 
+    /// The buffer; `None` where hooks have packed the elements.
+    pub fn storage(&self) -> Option<&Storage> {
+        match &self.content {
+            Content::Bytes(b) => Some(&b.storage),
+            Content::Watched(watched) => Some(&watched.0.storage),
+            Content::Packed(_) => None,
+        }
+    }
+
     /// What hooks made of it.
     pub fn packed(&self) -> Option<&Arc<dyn Packed>> {
         match &self.content {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ from rustgrad.utils.flop_counter import text_table
 from rustgrad.utils.module_tracker import ModuleTracker, NodeClock
 
 from ._holders import holders_of
-from .function import Function
 
 __all__ = [
     "KeptRow",
@@ -159,50 +158,6 @@ def size_text(n: int) -> str:
     return f"{n} B"
 
 
-def buffer_bytes(n: int) -> int:
-    """What the allocator counts for a buffer of ``n`` bytes.
-
-    Buffers come in four sizes to each power of two, from 64 bytes on.
-    """
-    n = max(n, 64)
-    power = 1 << (n.bit_length() - 1)
-    quarter = power // 4
-    return power + -(-(n - power) // quarter) * quarter
-
-
-class _Probe(Function):
-    """Saves tensors, so that a node tells in which storages they lie."""
-
-    @staticmethod
-    def forward(ctx: Any, leaf: Any, *tensors: Any) -> Any:
-        ctx.save_for_backward(*tensors)
-        return leaf.clone()
-
-
-def _storages(tensors: Sequence[Any]) -> list[tuple[int, int]]:
-    """Number and bytes of the storage of each tensor.
-
-    Raises:
-        RuntimeError: hooks for saved tensors are set, which hide it.
-    """
-    if not tensors:
-        return []
-    before = _C.is_grad_enabled()
-    _C.set_grad_enabled(True)
-    try:
-        leaf = _C.zeros((), requires_grad=True)
-        node = _Probe.apply(leaf, *[t.detach() for t in tensors]).grad_fn
-        places = [(storage, size) for *_, size, storage in node._saves]
-    finally:
-        _C.set_grad_enabled(before)
-    if any(storage is None for storage, _ in places):
-        raise RuntimeError(
-            "[memory] it is called while hooks for saved tensors are set (saved_tensors_hooks, "
-            "save_on_cpu, a memory budget): call it outside"
-        )
-    return places
-
-
 def _is_leaf(node: Any) -> bool:
     return node.name() == "torch::autograd::AccumulateGrad"
 
@@ -230,19 +185,6 @@ def _roots(tensors: Any) -> list[Any]:
     return nodes
 
 
-def _reachable(roots: Iterable[Any]) -> dict[int, Any]:
-    """The nodes that lead to some, by number."""
-    found: dict[int, Any] = {}
-    todo = list(roots)
-    while todo:
-        node = todo.pop()
-        number = node._sequence_nr()
-        if number not in found:
-            found[number] = node
-            todo.extend(n for n, _ in node.next_functions if n is not None)
-    return found
-
-
 def memory(loss: Any, *, module: Any = None, held: Sequence[Any] = ()) -> MemoryReport:
     """The memory that the graph of a loss keeps until its backward has run or it is dropped.
 
@@ -259,7 +201,7 @@ def memory(loss: Any, *, module: Any = None, held: Sequence[Any] = ()) -> Memory
         of others (a NumPy array under a tensor) counts here, and not there.
 
     Raises:
-        RuntimeError: no graph leads to a tensor; or hooks for saved tensors are set.
+        RuntimeError: no graph leads to a tensor.
         TypeError: ``loss`` is something else.
 
     >>> import rustgrad as rg
@@ -276,75 +218,40 @@ def memory(loss: Any, *, module: Any = None, held: Sequence[Any] = ()) -> Memory
     tracker = module if isinstance(module, ModuleTracker) else None
     if tracker is not None:
         module = tracker.module
+    held = list(held)
+    nodes, by_op, by_line, by_node, leaves, used, packed = _C.kept_memory(_roots(loss), held, True)
     names = {} if module is None else {id(p): name for name, p in module.named_parameters()}
-    kept = kept_by_node(loss, held, names)
-    nodes = kept.nodes
 
-    def by(key: Callable[[int], str]) -> list[KeptRow]:
-        sums: dict[str, list[int]] = defaultdict(list)
-        for number, sizes in kept.sizes.items():
-            sums[key(number)] += sizes
-        rows = [KeptRow(name, sum(sizes), len(sizes)) for name, sizes in sums.items()]
-        return sorted(rows, key=lambda row: -row.bytes)
-
-    def module_of(number: int) -> str:
-        path = tracker.path_of(number) if tracker is not None else None
-        return "(outside)" if path is None else path or f"({type(module).__name__})"
+    def row(tensor: Any, shape: str, size: int) -> KeptRow:
+        return KeptRow(names.get(id(tensor), shape), size, 1)
 
     return MemoryReport(
-        total=sum(map(sum, kept.sizes.values())),
-        nodes=sum(not _is_leaf(node) for node in nodes.values()),
-        by_op=by(lambda number: nodes[number].name()),
-        by_module=[] if tracker is None else by(module_of),
-        by_line=by(lambda number: nodes[number].site or "(unknown)"),
-        leaves=sorted(kept.leaves, key=lambda row: -row.bytes),
-        held=kept.held,
-        packed=kept.packed,
+        total=sum(size for _, size, _ in by_node),
+        nodes=nodes,
+        by_op=[KeptRow(*sums) for sums in by_op],
+        by_module=[] if tracker is None else _by_module(tracker, by_node),
+        by_line=[KeptRow(*sums) for sums in by_line],
+        leaves=sorted((row(*leaf) for leaf in leaves), key=lambda row: -row.bytes),
+        held=[row(held[i], str(list(held[i].shape)), size) for i, size in used],
+        packed=packed,
     )
 
 
-class KeptByNode(NamedTuple):
-    """What :func:`kept_by_node` returns; it keeps the nodes alive."""
+def _by_module(tracker: ModuleTracker, by_node: list[tuple[int, int, int]]) -> list[KeptRow]:
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for number, size, buffers in by_node:
+        path = tracker.path_of(number)
+        name = "(outside)" if path is None else path or f"({type(tracker.module).__name__})"
+        sums[name][0] += size
+        sums[name][1] += buffers
+    rows = [KeptRow(name, *both) for name, both in sums.items()]
+    return sorted(rows, key=lambda row: -row.bytes)
 
-    nodes: dict[int, Any]
-    #: The bytes of the buffers that count for each node, by its number.
-    sizes: dict[int, list[int]]
-    leaves: list[KeptRow]
-    held: list[KeptRow]
-    packed: int
 
-
-def kept_by_node(
-    loss: Any, held: Sequence[Any] = (), names: Mapping[int, str] | None = None
-) -> KeptByNode:
-    """What each node of a graph keeps; ``names`` are those of leaves, by their ``id``."""
-    nodes = _reachable(_roots(loss))
-    order = sorted(nodes)
-    variables = [nodes[number].variable for number in order if _is_leaf(nodes[number])]
-
-    def rows(tensors: Sequence[Any]) -> dict[int, KeptRow]:
-        """One for each storage."""
-        found: dict[int, KeptRow] = {}
-        for t, place in zip(tensors, _storages(tensors), strict=True):
-            name = (names or {}).get(id(t)) or str(list(t.shape))
-            found.setdefault(place[0], KeptRow(name, buffer_bytes(place[1]), 1))
-        return found
-
-    leaves = rows([t for t in variables if t is not None])
-    mine = {storage: row for storage, row in rows(list(held)).items() if storage not in leaves}
-    sizes: dict[int, list[int]] = defaultdict(list)
-    found: set[int] = set()
-    packed = 0
-    for number in order:
-        for *_, size, storage in nodes[number]._saves:
-            if storage is None:
-                packed += 1
-            elif storage not in found:
-                found.add(storage)
-                if storage not in leaves and storage not in mine:
-                    sizes[number].append(buffer_bytes(size))
-    used = [row for storage, row in mine.items() if storage in found]
-    return KeptByNode(nodes, sizes, list(leaves.values()), used, packed)
+def kept_by_node(loss: Any, held: Sequence[Any] = ()) -> dict[int, int]:
+    """The bytes that count for each node of a graph, by its number: see :func:`memory`."""
+    by_node = _C.kept_memory(_roots(loss), list(held), True)[3]
+    return {number: size for number, size, _ in by_node}
 
 
 class LiveGraph(NamedTuple):
@@ -392,32 +299,27 @@ def live_graphs() -> list[LiveGraph]:
             if other in nodes:
                 consumed.add(other)
                 group[find(number)] = find(other)
-    leaf_storages = _leaf_storages(alive.values())
+    leaves = _leaves(alive.values())
     members: dict[int, list[int]] = defaultdict(list)
     for number in sorted(nodes):
         members[find(number)].append(number)
     graphs = []
     for numbers in sorted(members.values(), key=lambda numbers: numbers[-1]):
         roots = [nodes[n].name() for n in numbers if n not in consumed]
-        size = _kept_bytes((nodes[n] for n in numbers), leaf_storages)
+        size = _kept_bytes([nodes[n] for n in numbers], leaves)
         first, last = (nodes[numbers[i]].site for i in (0, -1))
         graphs.append(LiveGraph(roots, len(numbers), size, first, last))
     return graphs
 
 
-def _leaf_storages(nodes: Iterable[Any]) -> set[int]:
-    variables = [node.variable for node in nodes if _is_leaf(node)]
-    return {storage for storage, _ in _storages([t for t in variables if t is not None])}
+def _leaves(nodes: Iterable[Any]) -> list[Any]:
+    variables = (node.variable for node in nodes if _is_leaf(node))
+    return [leaf for leaf in variables if leaf is not None]
 
 
-def _kept_bytes(nodes: Iterable[Any], but: set[int]) -> int:
-    sizes = {
-        storage: buffer_bytes(size)
-        for node in nodes
-        for *_, size, storage in node._saves
-        if storage is not None and storage not in but
-    }
-    return sum(sizes.values())
+def _kept_bytes(nodes: list[Any], leaves: list[Any]) -> int:
+    """Bytes that some nodes keep, whatever others do, but for those of leaves."""
+    return sum(size for _, size, _ in _C.kept_memory(nodes, leaves, False)[3])
 
 
 class LeakRow(NamedTuple):
@@ -487,7 +389,7 @@ class leaks:
             gc.collect()
         alive = {node._sequence_nr(): node for node in _C.live_graph()}
         found = {n: v for n, v in alive.items() if n > self._since and not _is_leaf(v)}
-        leaf_storages = _leaf_storages(alive.values())
+        leaves = _leaves(alive.values())
         by_line: dict[str, list[Any]] = defaultdict(list)
         consumed: set[int] = set()
         for number in sorted(found):
@@ -497,7 +399,7 @@ class leaks:
         self.lines = []
         for line, nodes in by_line.items():
             ops = Counter(node.name() for node in nodes)
-            size = _kept_bytes(nodes, leaf_storages)
+            size = _kept_bytes(nodes, leaves)
             self.lines.append(LeakRow(line, len(nodes), dict(ops), size))
         self.lines.sort(key=lambda row: -row.nodes)
         roots = found.keys() - consumed

@@ -175,8 +175,8 @@ def summary(module: Any, /, *args: Any, **kwargs: Any) -> ModuleSummary:
     kept: Counter[int | None] = Counter()
     results = [t for t in outputs if t.requires_grad]
     if results:
-        for number, sizes in kept_by_node(results, held=inputs).sizes.items():
-            kept[tracker.call_of(number)] += sum(sizes)
+        for number, size in kept_by_node(results, held=inputs).items():
+            kept[tracker.call_of(number)] += size
     # From the parts to the whole.
     total_flops, total_kept = flops.total(), kept.total()
     for i in range(len(tracker.calls) - 1, -1, -1):
