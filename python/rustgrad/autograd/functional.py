@@ -343,10 +343,7 @@ def vhp(
     several, inputs = _tensors(inputs, "inputs", "vhp")
     inputs = _prepare(inputs, create_graph)
     vs = _directions(v, inputs, several, create_graph, "vhp")
-    output = _scalar(func(*inputs), "vhp", strict)
-    gradient = _gradients((output,), inputs, (None,), True)
-    if strict:
-        _check_gradient(gradient)
+    output, gradient = _gradient(func, inputs, strict, "vhp")
     grads = _gradients(gradient, inputs, vs, create_graph)
     for i, g in enumerate(grads if strict else ()):
         if g is None:
@@ -396,10 +393,7 @@ def hvp(
     several, inputs = _tensors(inputs, "inputs", "hvp")
     inputs = _prepare(inputs, create_graph)
     vs = _directions(v, inputs, several, create_graph, "hvp")
-    output = _scalar(func(*inputs), "hvp", strict)
-    gradient = _gradients((output,), inputs, (None,), True)
-    if strict:
-        _check_gradient(gradient)
+    output, gradient = _gradient(func, inputs, strict, "hvp")
     grads, cotangents = _linear_gradients(_with_zeros(gradient, inputs), inputs, False)
     products = _gradients(grads, cotangents, vs, create_graph)
     for i, t in enumerate(products if strict else ()):
@@ -492,6 +486,15 @@ def _gradients(outputs: Any, inputs: tuple, vs: tuple, create_graph: bool) -> tu
         return (None,) * len(inputs)
     ys, cotangents = zip(*pairs, strict=True)
     return _C.grad(ys, inputs, cotangents, True, create_graph, True)
+
+
+def _gradient(func: Callable, inputs: tuple, strict: bool, function: str) -> tuple[Any, tuple]:
+    """The one number that a function returns, and its gradient, which has a history."""
+    output = _scalar(func(*inputs), function, strict)
+    gradient = _gradients((output,), inputs, (None,), True)
+    if strict:
+        _check_gradient(gradient)
+    return output, gradient
 
 
 def _linear_gradients(outputs: tuple, inputs: tuple, strict: bool) -> tuple[tuple, tuple]:
