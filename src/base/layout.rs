@@ -87,8 +87,8 @@ impl Layout {
         }
     }
 
-    /// Whether two indices may reach the same element (an expanded or folded layout). Exact for
-    /// layouts whose strides, sorted, do not interleave; conservative (`true`) for the others.
+    /// Whether two indices reach the same element (an expanded or folded layout). Strides that do
+    /// not interleave once they are sorted tell it at once; for others, elements are looked at.
     pub fn has_overlap(&self) -> bool {
         if self.numel() <= 1 {
             return false;
@@ -104,11 +104,26 @@ impl Layout {
         let mut reach = 0;
         for (s, n) in dims {
             if s <= reach {
-                return true;
+                return s == 0 || self.repeats_an_element();
             }
             reach += s * (n - 1);
         }
         false
+    }
+
+    #[cold]
+    fn repeats_an_element(&self) -> bool {
+        let mut places = vec![0];
+        for (s, n) in self.strides.iter().zip(self.shape.iter()) {
+            places = places
+                .iter()
+                .flat_map(|at| (0..*n).map(move |i| at + i * s))
+                .collect();
+        }
+        let mut seen = vec![false; self.end() - self.offset];
+        places
+            .into_iter()
+            .any(|at| std::mem::replace(&mut seen[at], true))
     }
 
     /// The strides that show the same elements as `shape`, when no copy is needed for that.
@@ -174,5 +189,30 @@ impl Layout {
             strides,
             offset: self.offset,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlaps_are_told_exactly() {
+        let overlaps = |shape: &[usize], strides: &[usize]| {
+            let layout = Layout {
+                shape: shape.into(),
+                strides: strides.into(),
+                offset: 5,
+            };
+            layout.has_overlap()
+        };
+        assert!(!overlaps(&[4, 3], &[3, 1]));
+        assert!(!overlaps(&[3, 4], &[1, 3]));
+        assert!(overlaps(&[4, 3], &[0, 1]));
+        assert!(!overlaps(&[1, 3], &[0, 1]));
+        assert!(overlaps(&[3, 3], &[1, 1]));
+        // Even and odd places beside each other, until they meet.
+        assert!(!overlaps(&[4, 2], &[2, 3]));
+        assert!(overlaps(&[4, 3], &[2, 3]));
     }
 }

@@ -27,6 +27,7 @@ use crate::tensor::{Leaf, Operand, Tensor};
 use crate::{bail, ensure};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{SmallVec, smallvec};
+use std::cell::Cell;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -388,13 +389,13 @@ impl Walk {
             }
             self.capture(node, grads);
             self.retain(node, hooks, grads)?;
-            if !node.with(|n| self.is_idle(n)) {
+            if !self.is_idle(node) {
                 hooks.run(When::Before, node, grads, &[])?;
             }
         } else {
             self.capture(node, grads);
         }
-        let step = node.with(|n| self.step(n));
+        let step = node.with(|n| self.step(node, n));
         if matches!(step.work, Work::Nothing) {
             return Ok(());
         }
@@ -483,10 +484,19 @@ impl Walk {
     }
 
     /// Whether nothing that the node would do is wanted.
-    fn is_idle(&self, n: &Node) -> bool {
-        match n.body {
-            Body::Accumulate(_) => self.wanted.is_some() && !self.accumulates,
+    fn is_idle(&self, node: &NodeRef) -> bool {
+        node.with(|n| match n.body {
+            Body::Accumulate(_) => !self.is_accumulated(node),
             _ => !n.edges.iter().flatten().any(|e| self.is_wanted(e)),
+        })
+    }
+
+    /// Whether gradients that arrive at an accumulator are added to its leaf's.
+    fn is_accumulated(&self, accumulator: &NodeRef) -> bool {
+        match &self.wanted {
+            None => true,
+            // A root may be a leaf that is no target.
+            Some((_, places)) => self.accumulates && places.contains_key(&(accumulator.index(), 0)),
         }
     }
 
@@ -501,14 +511,14 @@ impl Walk {
     }
 
     /// Copies out what a visit needs; values saved for a graph that is not kept are taken.
-    fn step(&self, n: &mut Node) -> Step {
+    fn step(&self, node: &NodeRef, n: &mut Node) -> Step {
         let mut edges: SmallVec<[Option<Edge>; 2]> = SmallVec::new();
         for edge in &n.edges {
             edges.push(edge.as_ref().filter(|e| self.is_wanted(e)).cloned());
         }
         let idle = edges.iter().all(Option::is_none);
         let work = match (&n.body, n.freed) {
-            (Body::Accumulate(leaf), _) if self.wanted.is_none() || self.accumulates => {
+            (Body::Accumulate(leaf), _) if self.is_accumulated(node) => {
                 Work::Accumulate(leaf.clone())
             }
             (Body::Accumulate(_), _) => Work::Nothing,
@@ -605,7 +615,7 @@ impl Walk {
         rule: &'static dyn Rule,
         node: &NodeRef,
         step: &Step,
-        grads: &[Grad],
+        grads: &mut [Grad],
     ) -> Result<()> {
         let Work::Op {
             attrs, mask, saved, ..
@@ -619,33 +629,44 @@ impl Walk {
                 needs |= 1 << i.min(63);
             }
         }
-        let mut cx = VjpCx {
-            node: Some(node),
-            site: step.site,
-            name: rule.name(),
-            attrs,
-            grads,
-            needs,
-            inputs: &step.inputs,
-            outputs: &step.outputs,
-            mask: *mask,
-            saved,
-            arg: 0,
-        };
+        // The last rule may have the only gradient for itself, unless somebody looks at it later.
+        let last = step.edges.iter().rposition(Option::is_some).unwrap_or(0);
+        let moves = grads.len() == 1
+            && rule.takes_grad(last)
+            && !(self.masks || self.checks.is_some() || self.collected.is_some());
         for i in 0..step.edges.len() {
-            if step.edges[i].is_some() {
-                cx.arg = i;
-                let mut grad = rule
-                    .vjp(&cx, i)
-                    .map_err(|e| e.in_op(&format!("backward of {}", rule.name())))?;
-                if self.masks {
-                    grad = masked(rule, attrs, grad, grads)?;
-                }
-                if let (Some(checks), Some(grad)) = (self.checks, &grad) {
-                    checks.check_gradient(node, i, grad, grads, saved)?;
-                }
-                self.pass_on(step, i, grad)?;
+            if step.edges[i].is_none() {
+                continue;
             }
+            let moved = if moves && i == last {
+                grads[0].take()
+            } else {
+                None
+            };
+            let cx = VjpCx {
+                node: Some(node),
+                site: step.site,
+                name: rule.name(),
+                attrs,
+                grads,
+                moved: Cell::new(moved),
+                needs,
+                inputs: &step.inputs,
+                outputs: &step.outputs,
+                mask: *mask,
+                saved,
+                arg: i,
+            };
+            let mut grad = rule
+                .vjp(&cx, i)
+                .map_err(|e| e.in_op(&format!("backward of {}", rule.name())))?;
+            if self.masks {
+                grad = masked(rule, attrs, grad, grads)?;
+            }
+            if let (Some(checks), Some(grad)) = (self.checks, &grad) {
+                checks.check_gradient(node, i, grad, grads, saved)?;
+            }
+            self.pass_on(step, i, grad)?;
         }
         Ok(())
     }

@@ -359,6 +359,7 @@ fn vjp(call: &Call, outs: &[Tensor], grads: &[Option<Tensor>], i: usize) -> Resu
         name: call.op.name,
         attrs: call.attrs,
         grads,
+        moved: Cell::new(None),
         needs: 1 << i.min(63),
         inputs: &inputs,
         outputs: &outputs,

@@ -247,10 +247,12 @@ impl Storage {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether this is the only handle.
+    /// Whether this is the only handle, and the memory nobody else's.
     #[inline]
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.0) == 1
+            && !self.is_handed_out()
+            && !matches!(self.0.place, Place::Foreign(..))
     }
 
     /// The element of type `T` at position `i` (in elements).

@@ -3,7 +3,9 @@
 //! A backward step is linear in its cotangent `g`, so its own gradient to `g` is the step itself;
 //! its gradient to the input is `g` times the second derivative, which stands above it.
 
-use super::def::{Call, Choice, Forms, IN, Kernel, NOTHING, OUT, OpDef, Promote, grad};
+use super::def::{
+    Call, Choice, Forms, IN, Kernel, NOTHING, OUT, OpDef, Promote, grad, grad_of_taken,
+};
 use super::{
     abs, add, div_or_zero, exp, gt, le, mul, mul_cotangents, mul_or_zero, neg, square, sub, where_,
 };
@@ -134,8 +136,8 @@ pub static TANH: OpDef = OpDef {
         promote: Promote::Float,
     },
     // d tanh(x) = (1 - tanh(x)^2) dx
-    grads: &[grad(OUT(0), |cx| {
-        tanh_backward(cx.grad(), cx.output(0)?).map(Some)
+    grads: &[grad_of_taken(OUT(0), |cx| {
+        tanh_backward(cx.take_grad(), cx.output(0)?).map(Some)
     })],
     ..EVERYWHERE
 };
@@ -148,7 +150,9 @@ pub static TANH_BACKWARD: OpDef = OpDef {
     kernel: floating(Functor::TanhBackward),
     // d(g (1 - y^2)) = (1 - y^2) dg - 2 g y dy
     grads: &[
-        grad(IN(1), |cx| tanh_backward(cx.grad(), cx.input(1)?).map(Some)),
+        grad_of_taken(IN(1), |cx| {
+            tanh_backward(cx.take_grad(), cx.input(1)?).map(Some)
+        }),
         grad(IN(0) | IN(1), |cx| second(cx, |y| mul(y, -2i64))),
     ],
     ..HIDDEN
@@ -165,8 +169,8 @@ pub static SIGMOID: OpDef = OpDef {
         promote: Promote::Float,
     },
     // d s(x) = s(x) (1 - s(x)) dx
-    grads: &[grad(OUT(0), |cx| {
-        sigmoid_backward(cx.grad(), cx.output(0)?).map(Some)
+    grads: &[grad_of_taken(OUT(0), |cx| {
+        sigmoid_backward(cx.take_grad(), cx.output(0)?).map(Some)
     })],
     ..EVERYWHERE
 };
@@ -179,8 +183,8 @@ pub static SIGMOID_BACKWARD: OpDef = OpDef {
     kernel: floating(Functor::SigmoidBackward),
     // d(g y (1 - y)) = y (1 - y) dg + g (1 - 2 y) dy
     grads: &[
-        grad(IN(1), |cx| {
-            sigmoid_backward(cx.grad(), cx.input(1)?).map(Some)
+        grad_of_taken(IN(1), |cx| {
+            sigmoid_backward(cx.take_grad(), cx.input(1)?).map(Some)
         }),
         grad(IN(0) | IN(1), |cx| second(cx, |y| sub(1i64, mul(y, 2i64)?))),
     ],
@@ -195,8 +199,8 @@ pub static LOGSIGMOID: OpDef = OpDef {
           tensor([-6.9315e-01, -1.0000e+03])",
     kernel: floating(Functor::LogSigmoid),
     // d(-softplus(-x)) = sigmoid(-x) dx
-    grads: &[grad(IN(0), |cx| {
-        softplus_backward(cx.grad(), neg(cx.input(0)?)?, 1.0, f64::INFINITY).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        softplus_backward(cx.take_grad(), neg(cx.input(0)?)?, 1.0, f64::INFINITY).map(Some)
     })],
     ..NN
 };
@@ -211,9 +215,9 @@ pub static SOFTPLUS: OpDef = OpDef {
     sig: &["(input, beta: Scalar = 1, threshold: Scalar = 20)"],
     kernel: floating(Functor::Softplus),
     // d = sigmoid(beta x) dx
-    grads: &[grad(IN(0), |cx| {
+    grads: &[grad_of_taken(IN(0), |cx| {
         let (beta, threshold) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
-        softplus_backward(cx.grad(), cx.input(0)?, beta, threshold).map(Some)
+        softplus_backward(cx.take_grad(), cx.input(0)?, beta, threshold).map(Some)
     })],
     ..NN
 };
@@ -225,9 +229,9 @@ pub static SOFTPLUS_BACKWARD: OpDef = OpDef {
     sig: &["(grad, input, beta: Scalar, threshold: Scalar)"],
     kernel: floating(Functor::SoftplusBackward),
     grads: &[
-        grad(IN(1), |cx| {
+        grad_of_taken(IN(1), |cx| {
             let (beta, threshold) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
-            softplus_backward(cx.grad(), cx.input(1)?, beta, threshold).map(Some)
+            softplus_backward(cx.take_grad(), cx.input(1)?, beta, threshold).map(Some)
         }),
         // d sigmoid(beta x) = beta s (1 - s) dx; 0 beyond the threshold
         grad(IN(0) | IN(1), |cx| {
@@ -258,8 +262,8 @@ pub static RELU: OpDef = OpDef {
         Choice::of(call, Functor::Relu, Promote::Arith)
     }),
     // The output is positive just where the input is, so a write in place loses nothing.
-    grads: &[grad(OUT(0), |cx| {
-        threshold_backward(cx.grad(), cx.output(0)?, 0i64).map(Some)
+    grads: &[grad_of_taken(OUT(0), |cx| {
+        threshold_backward(cx.take_grad(), cx.output(0)?, 0i64).map(Some)
     })],
     ..EVERYWHERE
 };
@@ -276,8 +280,8 @@ pub static THRESHOLD: OpDef = OpDef {
         f: Functor::Threshold,
         promote: Promote::Number,
     },
-    grads: &[grad(IN(0), |cx| {
-        threshold_backward(cx.grad(), cx.input(0)?, cx.attrs.scalar(0)).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        threshold_backward(cx.take_grad(), cx.input(0)?, cx.attrs.scalar(0)).map(Some)
     })],
     ..EVERYWHERE
 };
@@ -289,8 +293,8 @@ pub static THRESHOLD_BACKWARD: OpDef = OpDef {
     sig: &["(grad, input, threshold: Scalar)"],
     kernel: floating(Functor::ThresholdBackward),
     grads: &[
-        grad(IN(1), |cx| {
-            threshold_backward(cx.grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
+        grad_of_taken(IN(1), |cx| {
+            threshold_backward(cx.take_grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
         }),
         grad(NOTHING, |_| Ok(None)),
     ],
@@ -306,8 +310,8 @@ pub static LEAKY_RELU: OpDef = OpDef {
           tensor([-0.5000,  2.0000])",
     sig: &["(input, negative_slope: Scalar = 0.01)"],
     kernel: floating(Functor::LeakyRelu),
-    grads: &[grad(IN(0), |cx| {
-        leaky_relu_backward(cx.grad(), cx.input(0)?, cx.attrs.scalar(0)).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        leaky_relu_backward(cx.take_grad(), cx.input(0)?, cx.attrs.scalar(0)).map(Some)
     })],
     ..NN
 };
@@ -319,8 +323,8 @@ pub static LEAKY_RELU_BACKWARD: OpDef = OpDef {
     sig: &["(grad, input, negative_slope: Scalar)"],
     kernel: floating(Functor::LeakyReluBackward),
     grads: &[
-        grad(IN(1), |cx| {
-            leaky_relu_backward(cx.grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
+        grad_of_taken(IN(1), |cx| {
+            leaky_relu_backward(cx.take_grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
         }),
         grad(NOTHING, |_| Ok(None)),
     ],
@@ -344,8 +348,8 @@ pub static RELU6: OpDef = OpDef {
           >>> rg.nn.functional.relu6(rg.tensor([-1.0, 3.0, 8.0]))\n\
           tensor([0., 3., 6.])",
     kernel: Kernel::Choose(|call| bounded(call, Scalar::Int(0), Scalar::Int(6))),
-    grads: &[grad(IN(0), |cx| {
-        hardtanh_backward(cx.grad(), cx.input(0)?, 0i64, 6i64, 1i64).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        hardtanh_backward(cx.take_grad(), cx.input(0)?, 0i64, 6i64, 1i64).map(Some)
     })],
     ..NN
 };
@@ -374,9 +378,9 @@ pub static HARDTANH: OpDef = OpDef {
         );
         bounded(call, low, high)
     }),
-    grads: &[grad(IN(0), |cx| {
+    grads: &[grad_of_taken(IN(0), |cx| {
         let (low, high) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
-        hardtanh_backward(cx.grad(), cx.input(0)?, low, high, 1i64).map(Some)
+        hardtanh_backward(cx.take_grad(), cx.input(0)?, low, high, 1i64).map(Some)
     })],
     ..NN
 };
@@ -388,8 +392,8 @@ pub static HARDSIGMOID: OpDef = OpDef {
           >>> rg.nn.functional.hardsigmoid(rg.tensor([-5.0, 0.0, 1.5]))\n\
           tensor([0.0000, 0.5000, 0.7500])",
     kernel: floating(Functor::Hardsigmoid),
-    grads: &[grad(IN(0), |cx| {
-        hardtanh_backward(cx.grad(), cx.input(0)?, -3i64, 3i64, 1.0 / 6.0).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        hardtanh_backward(cx.take_grad(), cx.input(0)?, -3i64, 3i64, 1.0 / 6.0).map(Some)
     })],
     ..NN
 };
@@ -401,9 +405,9 @@ pub static HARDTANH_BACKWARD: OpDef = OpDef {
     sig: &["(grad, input, min_val: Scalar, max_val: Scalar, slope: Scalar)"],
     kernel: floating(Functor::HardtanhBackward),
     grads: &[
-        grad(IN(1), |cx| {
+        grad_of_taken(IN(1), |cx| {
             let (low, high) = (cx.attrs.scalar(0), cx.attrs.scalar(1));
-            hardtanh_backward(cx.grad(), cx.input(1)?, low, high, cx.attrs.scalar(2)).map(Some)
+            hardtanh_backward(cx.take_grad(), cx.input(1)?, low, high, cx.attrs.scalar(2)).map(Some)
         }),
         grad(NOTHING, |_| Ok(None)),
     ],
@@ -418,8 +422,8 @@ pub static HARDSWISH: OpDef = OpDef {
           tensor([-0.3333,  0.6667,  4.0000])",
     kernel: floating(Functor::Hardswish),
     // d = (x / 3 + 1 / 2) dx between -3 and 3, 0 up to -3, dx from 3 on
-    grads: &[grad(IN(0), |cx| {
-        hardswish_backward(cx.grad(), cx.input(0)?).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        hardswish_backward(cx.take_grad(), cx.input(0)?).map(Some)
     })],
     ..NN
 };
@@ -430,8 +434,8 @@ pub static HARDSWISH_BACKWARD: OpDef = OpDef {
     doc: "`grad * (input / 3 + 1 / 2)` between -3 and 3, 0 below, `grad` above.",
     kernel: floating(Functor::HardswishBackward),
     grads: &[
-        grad(IN(1), |cx| {
-            hardswish_backward(cx.grad(), cx.input(1)?).map(Some)
+        grad_of_taken(IN(1), |cx| {
+            hardswish_backward(cx.take_grad(), cx.input(1)?).map(Some)
         }),
         // 1 / 3 between -3 and 3
         grad(IN(0) | IN(1), |cx| {
@@ -512,9 +516,9 @@ pub static ELU_BACKWARD: OpDef = OpDef {
     sig: &["(grad, input, alpha: Scalar, scale: Scalar, input_scale: Scalar)"],
     kernel: floating(Functor::EluBackward),
     grads: &[
-        grad(IN(1), |cx| {
+        grad_of_taken(IN(1), |cx| {
             let [alpha, scale, k] = [0, 1, 2].map(|i| cx.attrs.scalar(i));
-            elu_backward(cx.grad(), cx.input(1)?, alpha, scale, k).map(Some)
+            elu_backward(cx.take_grad(), cx.input(1)?, alpha, scale, k).map(Some)
         }),
         // scale alpha k^2 e^(k x) where x <= 0
         grad(IN(0) | IN(1), |cx| {
@@ -557,8 +561,8 @@ pub static GELU: OpDef = OpDef {
         Choice::with(call, f, Promote::Floating, &[])
     }),
     // d(x Phi(x)) = (Phi(x) + x phi(x)) dx
-    grads: &[grad(IN(0), |cx| {
-        gelu_backward(cx.grad(), cx.input(0)?, cx.attrs.str(0)).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        gelu_backward(cx.take_grad(), cx.input(0)?, cx.attrs.str(0)).map(Some)
     })],
     ..NN
 };
@@ -577,8 +581,8 @@ pub static GELU_BACKWARD: OpDef = OpDef {
         Choice::with(call, f, Promote::Floating, &[])
     }),
     grads: &[
-        grad(IN(1), |cx| {
-            gelu_backward(cx.grad(), cx.input(1)?, cx.attrs.str(0)).map(Some)
+        grad_of_taken(IN(1), |cx| {
+            gelu_backward(cx.take_grad(), cx.input(1)?, cx.attrs.str(0)).map(Some)
         }),
         grad(IN(0) | IN(1), |cx| {
             let tanh = by_tanh(cx.attrs.str(0))?;
@@ -621,8 +625,8 @@ pub static SILU: OpDef = OpDef {
           tensor([-0.2689,  1.7616])",
     kernel: floating(Functor::Silu),
     // d(x s) = (s + x s (1 - s)) dx
-    grads: &[grad(IN(0), |cx| {
-        silu_backward(cx.grad(), cx.input(0)?).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        silu_backward(cx.take_grad(), cx.input(0)?).map(Some)
     })],
     ..NN
 };
@@ -633,7 +637,9 @@ pub static SILU_BACKWARD: OpDef = OpDef {
     doc: "`grad * (s + input * s * (1 - s))` with `s = sigmoid(input)`.",
     kernel: floating(Functor::SiluBackward),
     grads: &[
-        grad(IN(1), |cx| silu_backward(cx.grad(), cx.input(1)?).map(Some)),
+        grad_of_taken(IN(1), |cx| {
+            silu_backward(cx.take_grad(), cx.input(1)?).map(Some)
+        }),
         // d(s + x s (1 - s)) = s (1 - s) (2 + x (1 - 2 s)) dx
         grad(IN(0) | IN(1), |cx| {
             second(cx, |x| {
@@ -654,8 +660,8 @@ pub static MISH: OpDef = OpDef {
           tensor([-0.3034,  1.9440])",
     kernel: floating(Functor::Mish),
     // With t = tanh(softplus(x)) and s = sigmoid(x): d = (t + x s (1 - t^2)) dx
-    grads: &[grad(IN(0), |cx| {
-        mish_backward(cx.grad(), cx.input(0)?).map(Some)
+    grads: &[grad_of_taken(IN(0), |cx| {
+        mish_backward(cx.take_grad(), cx.input(0)?).map(Some)
     })],
     ..NN
 };
@@ -667,7 +673,9 @@ pub static MISH_BACKWARD: OpDef = OpDef {
           tanh(softplus(input))`.",
     kernel: floating(Functor::MishBackward),
     grads: &[
-        grad(IN(1), |cx| mish_backward(cx.grad(), cx.input(1)?).map(Some)),
+        grad_of_taken(IN(1), |cx| {
+            mish_backward(cx.take_grad(), cx.input(1)?).map(Some)
+        }),
         // t' = s (1 - t^2); d(t + x t') = t' (2 + x (1 - s - 2 t s)) dx
         grad(IN(0) | IN(1), |cx| {
             second(cx, |x| {

@@ -10,7 +10,9 @@
 //! cost what `mul` and `div` cost. An infinite cotangent on a slope of 0 stays NaN, as in PyTorch:
 //! such a point has no derivative.
 
-use super::def::{Call, Choice, Forms, IN, Kernel, NOTHING, OUT, OpDef, Promote, grad};
+use super::def::{
+    Call, Choice, Forms, IN, Kernel, NOTHING, OUT, OpDef, Promote, grad, grad_of_taken,
+};
 use super::{any, eq, floor, neg, square, trunc};
 use crate::backend::Functor;
 use crate::base::{DType, Device, Result};
@@ -117,7 +119,7 @@ fn scaled(cx: &VjpCx, g: &Tensor, sign: f64) -> Result<Option<Tensor>> {
 }
 
 /// `g * slope`; numbers are finite.
-fn times(g: &Tensor, slope: Operand) -> Result<Tensor> {
+fn times(g: Tensor, slope: Operand) -> Result<Tensor> {
     match slope {
         Operand::Scalar(_) => mul(g, slope),
         _ => mul_or_zero(g, slope),
@@ -207,8 +209,8 @@ pub static MUL: OpDef = OpDef {
     },
     // d(x y) = y dx + x dy
     grads: &[
-        grad(IN(1), |cx| times(cx.grad(), cx.input(1)?).map(Some)),
-        grad(IN(0), |cx| times(cx.grad(), cx.input(0)?).map(Some)),
+        grad_of_taken(IN(1), |cx| times(cx.take_grad(), cx.input(1)?).map(Some)),
+        grad_of_taken(IN(0), |cx| times(cx.take_grad(), cx.input(0)?).map(Some)),
     ],
     ..OpDef::MAP
 };
@@ -241,17 +243,17 @@ pub static DIV: OpDef = OpDef {
     }),
     // d(x / y) = dx / y - (x / y) / y dy; 0 if it is rounded
     grads: &[
-        grad(IN(1), |cx| match cx.input(1)? {
+        grad_of_taken(IN(1), |cx| match cx.input(1)? {
             _ if !cx.attrs.is_none(0) => Ok(None),
-            y @ Operand::Scalar(_) => div(cx.grad(), y).map(Some),
-            y => div_or_zero(cx.grad(), y).map(Some),
+            y @ Operand::Scalar(_) => div(cx.take_grad(), y).map(Some),
+            y => div_or_zero(cx.take_grad(), y).map(Some),
         }),
-        grad(IN(1) | OUT(0), |cx| {
+        grad_of_taken(IN(1) | OUT(0), |cx| {
             if !cx.attrs.is_none(0) {
                 return Ok(None);
             }
             let slope = div(cx.output(0)?, cx.input(1)?)?;
-            neg(mul_or_zero(cx.grad(), slope)?).map(Some)
+            neg(mul_or_zero(cx.take_grad(), slope)?).map(Some)
         }),
     ],
     ..OpDef::MAP
@@ -300,9 +302,9 @@ pub static REMAINDER: OpDef = OpDef {
     // d(x - y floor(x / y)) = dx - floor(x / y) dy
     grads: &[
         grad(NOTHING, |cx| Ok(Some(cx.grad().clone()))),
-        grad(IN(0) | IN(1), |cx| {
+        grad_of_taken(IN(0) | IN(1), |cx| {
             let quotient = floor(div(cx.input(0)?, cx.input(1)?)?)?;
-            neg(mul_or_zero(cx.grad(), quotient)?).map(Some)
+            neg(mul_or_zero(cx.take_grad(), quotient)?).map(Some)
         }),
     ],
     ..OpDef::MAP
@@ -320,9 +322,9 @@ pub static FMOD: OpDef = OpDef {
     // d(x - y trunc(x / y)) = dx - trunc(x / y) dy
     grads: &[
         grad(NOTHING, |cx| Ok(Some(cx.grad().clone()))),
-        grad(IN(0) | IN(1), |cx| {
+        grad_of_taken(IN(0) | IN(1), |cx| {
             let quotient = trunc(div(cx.input(0)?, cx.input(1)?)?)?;
-            neg(mul_or_zero(cx.grad(), quotient)?).map(Some)
+            neg(mul_or_zero(cx.take_grad(), quotient)?).map(Some)
         }),
     ],
     ..OpDef::MAP
@@ -346,9 +348,9 @@ pub static LERP: OpDef = OpDef {
             Operand::Scalar(w) => mul(cx.grad(), 1.0 - w.as_f64()).map(Some),
             w => mul_or_zero(cx.grad(), sub(1i64, w)?).map(Some),
         }),
-        grad(IN(2), |cx| times(cx.grad(), cx.input(2)?).map(Some)),
-        grad(IN(0) | IN(1), |cx| {
-            mul_or_zero(cx.grad(), sub(cx.input(1)?, cx.input(0)?)?).map(Some)
+        grad_of_taken(IN(2), |cx| times(cx.take_grad(), cx.input(2)?).map(Some)),
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            mul_or_zero(cx.take_grad(), sub(cx.input(1)?, cx.input(0)?)?).map(Some)
         }),
     ],
     ..OpDef::MAP
@@ -421,7 +423,9 @@ pub static MUL_OR_ZERO: OpDef = OpDef {
     },
     // d(g s) = s dg + g ds
     grads: &[
-        grad(IN(1), |cx| mul_or_zero(cx.grad(), cx.input(1)?).map(Some)),
+        grad_of_taken(IN(1), |cx| {
+            mul_or_zero(cx.take_grad(), cx.input(1)?).map(Some)
+        }),
         grad(IN(0), |cx| {
             mul_cotangents(cx.grad(), cx.input(0)?).map(Some)
         }),
@@ -441,7 +445,9 @@ pub static DIV_OR_ZERO: OpDef = OpDef {
     },
     // d(g / x) = dg / x - g / x^2 dx
     grads: &[
-        grad(IN(1), |cx| div_or_zero(cx.grad(), cx.input(1)?).map(Some)),
+        grad_of_taken(IN(1), |cx| {
+            div_or_zero(cx.take_grad(), cx.input(1)?).map(Some)
+        }),
         grad(IN(0) | IN(1), |cx| {
             let g = mul_cotangents(cx.grad(), cx.input(0)?)?;
             neg(div_or_zero(g, square(cx.input(1)?)?)?).map(Some)

@@ -1,6 +1,6 @@
 //! Choosing by a condition.
 
-use super::def::{Choice, Forms, IN, Kernel, OpDef, Promote, grad};
+use super::def::{Choice, Forms, IN, Kernel, OpDef, Promote, grad_of_taken};
 use crate::backend::Functor;
 use crate::base::DType;
 use crate::ensure;
@@ -37,8 +37,12 @@ pub static WHERE: OpDef = OpDef {
     }),
     grads: &[
         None,
-        grad(IN(0), |cx| where_(cx.input(0)?, cx.grad(), 0i64).map(Some)),
-        grad(IN(0), |cx| where_(cx.input(0)?, 0i64, cx.grad()).map(Some)),
+        grad_of_taken(IN(0), |cx| {
+            where_(cx.input(0)?, cx.take_grad(), 0i64).map(Some)
+        }),
+        grad_of_taken(IN(0), |cx| {
+            where_(cx.input(0)?, 0i64, cx.take_grad()).map(Some)
+        }),
     ],
     ..OpDef::MAP
 };
@@ -91,11 +95,13 @@ pub static MASKED_FILL: OpDef = OpDef {
         })
     }),
     grads: &[
-        grad(IN(1), |cx| {
-            masked_fill(cx.grad(), cx.input(1)?, 0i64).map(Some)
+        grad_of_taken(IN(1), |cx| {
+            masked_fill(cx.take_grad(), cx.input(1)?, 0i64).map(Some)
         }),
         None,
-        grad(IN(1), |cx| where_(cx.input(1)?, cx.grad(), 0i64).map(Some)),
+        grad_of_taken(IN(1), |cx| {
+            where_(cx.input(1)?, cx.take_grad(), 0i64).map(Some)
+        }),
     ],
     forms: Forms::ALL,
     ..OpDef::MAP

@@ -132,6 +132,8 @@ pub enum Returns {
 pub struct Grad {
     /// The operands that must be saved: [`IN`] and [`OUT`] bits.
     pub reads: u64,
+    /// Whether it uses the cotangent once, by [`VjpCx::take_grad`].
+    pub takes_grad: bool,
     /// See NOTE [Rules of the table]. `cx.arg` is the input whose gradient is asked for; `None`
     /// is zero.
     pub vjp: fn(&VjpCx) -> Result<Option<Tensor>>,
@@ -154,7 +156,21 @@ pub const fn OUT(i: u32) -> u64 {
 
 /// A gradient that reads `reads`.
 pub const fn grad(reads: u64, vjp: fn(&VjpCx) -> Result<Option<Tensor>>) -> Option<Grad> {
-    Some(Grad { reads, vjp })
+    Some(Grad {
+        reads,
+        takes_grad: false,
+        vjp,
+    })
+}
+
+/// As [`grad`], for a formula that uses the cotangent once, by [`VjpCx::take_grad`]: the result may
+/// be written over it.
+pub const fn grad_of_taken(reads: u64, vjp: fn(&VjpCx) -> Result<Option<Tensor>>) -> Option<Grad> {
+    Some(Grad {
+        reads,
+        takes_grad: true,
+        vjp,
+    })
 }
 
 /// What runs.

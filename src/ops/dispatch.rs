@@ -1,12 +1,20 @@
 //! The one door: every op, from everywhere, runs through here.
 //!
 //! Promote, broadcast, check, allocate or view, run the kernel, record, push tangents forward.
+//!
+//! NOTE [Moved operands]
+//! An elementwise kernel may write its result over an operand, which saves a pass through memory.
+//! It does so where nothing is recorded and the operand's handle and buffer are held by the call
+//! alone: the caller has moved it into the call, and nobody can look at it again. So
+//! `mul(sub(a, b)?, c)` takes one buffer, and a gradient that a rule takes
+//! ([`VjpCx::take_grad`](crate::tape::VjpCx::take_grad)) becomes the next one in place. Operands from
+//! a host language are held there too.
 
 use super::def::{Call, Choice, Cost, Follower, Kernel, KernelCx, OpDef};
 use super::{copy, meta, observe, record, taint};
 use crate::backend::{self, Input, View};
 use crate::bail;
-use crate::base::{Attrs, Device, Error, Layout, Result};
+use crate::base::{Attrs, DType, Device, Error, Layout, Result, Shape};
 use crate::tape::{Outputs, Taint, mode};
 use crate::tensor::{Creation, Operand, Tensor};
 use smallvec::{SmallVec, smallvec};
@@ -184,8 +192,17 @@ fn execute(call: &Call) -> Result<Outputs> {
             let choice = meta::choose(call)?;
             let device = device_of(call.inputs)?;
             let out = match same_shape(call) {
-                Some(x) => Tensor::empty_like(x, choice.dtype, device)?,
-                None => Tensor::empty(meta::broadcast(call.inputs)?, choice.dtype, device)?,
+                Some(x) => match moved(call, x.shape(), choice.dtype) {
+                    Some(x) => written_over(x),
+                    None => Tensor::empty_like(x, choice.dtype, device)?,
+                },
+                None => {
+                    let shape = meta::broadcast(call.inputs)?;
+                    match moved(call, &shape, choice.dtype) {
+                        Some(x) => written_over(x),
+                        None => Tensor::empty(shape, choice.dtype, device)?,
+                    }
+                }
             };
             map_into(call, &choice, &out)?;
             Ok(smallvec![out])
@@ -240,6 +257,33 @@ fn execute(call: &Call) -> Result<Outputs> {
         Kernel::Dynamic(f) => f(call),
         Kernel::Composite(_) => unreachable!("composites run their own ops"),
     }
+}
+
+/// An operand that a result of this shape and type may be written over: see NOTE [Moved operands].
+#[inline]
+fn moved<'a>(call: &Call<'a>, shape: &Shape, dtype: DType) -> Option<&'a Tensor> {
+    if mode::grad_enabled() {
+        return None;
+    }
+    let is_moved = |t: &&Tensor| {
+        t.is_unique()
+            && t.dtype() == dtype
+            && t.shape() == shape
+            && t.fills_storage()
+            && !t.requires_grad()
+    };
+    let operand = call
+        .inputs
+        .iter()
+        .filter_map(Operand::as_tensor)
+        .find(is_moved)?;
+    let is_seen = mode::observed() || mode::open_levels() > 0 || mode::taint() != Taint::Off;
+    (!is_seen).then_some(operand)
+}
+
+/// A new tensor in the place of a moved one.
+fn written_over(x: &Tensor) -> Tensor {
+    Tensor::from_parts(x.storage().clone(), x.shared_layout().clone(), x.dtype())
 }
 
 /// The first tensor of a call, if all its tensors have one shape: the usual case.
@@ -309,4 +353,54 @@ pub fn meta_of(op: &'static OpDef, inputs: &[Operand], attrs: &Attrs) -> Result<
         overload: 0,
     };
     (op.meta)(&call).map_err(|e: Error| e.in_op(op.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Tensor;
+    use crate::base::Result;
+    use crate::ops;
+    use crate::tape::GradMode;
+
+    fn tensor() -> Result<Tensor> {
+        Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2])
+    }
+
+    #[test]
+    fn results_are_written_over_operands_that_nobody_else_holds() -> Result<()> {
+        let _mode = GradMode::set(false);
+        let x = tensor()?;
+        let place = x.storage().id();
+        let y = ops::mul(x, tensor()?)?;
+        assert_eq!(y.storage().id(), place);
+        let y = ops::add(&tensor()?, y)?;
+        assert_eq!(y.storage().id(), place);
+        assert_eq!(ops::sum(&y)?.item()?.as_f64(), 40.0);
+        Ok(())
+    }
+
+    #[test]
+    fn other_operands_stay_as_they_are() -> Result<()> {
+        let own = |x: Tensor, seen: &Tensor, other: &dyn Fn(Tensor) -> Result<Tensor>| {
+            let place = x.storage().id();
+            let y = other(x)?;
+            assert_ne!(y.storage().id(), place);
+            assert_eq!(seen.to_vec()?, tensor()?.to_vec()?);
+            Ok(())
+        };
+        let double = |x: Tensor| ops::add(x, 1i64);
+        let x = tensor()?;
+        own(x.clone(), &x, &|x| ops::add(&x, 1i64))?;
+        {
+            let _mode = GradMode::set(false);
+            // Held by a handle, by a view, in another type, and broadcast.
+            own(x.clone(), &x, &double)?;
+            own(x.detach(), &x, &double)?;
+            own(tensor()?, &x, &|x| ops::gt(x, 1i64))?;
+            let row = Tensor::from_slice(&[1.0f32, 1.0], [2])?;
+            own(row, &x, &|row| ops::add(row, &x))?;
+        }
+        // Recorded operations keep what they read.
+        own(tensor()?, &x, &double)
+    }
 }

@@ -223,8 +223,14 @@ fn before_write(call: &Call, needs: u64) -> Result<SmallVec<[Operand; 3]>> {
             held.set_history(t.grad_edge()?);
             Ok(held.into())
         }
-        // An input without a clear history must be known before anything is written.
-        Operand::Tensor(t) => t.grad_edge().map(|_| input.clone()),
+        // What cannot be saved, and an input without a clear history, must be known before anything
+        // is written.
+        Operand::Tensor(t) => {
+            if reads >> i & 1 == 1 {
+                record::check_saveable(t)?;
+            }
+            t.grad_edge().map(|_| input.clone())
+        }
         other => Ok(other.clone()),
     };
     call.inputs.iter().enumerate().map(before).collect()

@@ -1,6 +1,6 @@
 //! The greater and the lesser of two, and limits: elementwise with broadcasting.
 
-use super::def::{Call, Choice, Forms, IN, Kernel, NOTHING, OpDef, Promote, grad};
+use super::def::{Call, Choice, Forms, IN, Kernel, NOTHING, OpDef, Promote, grad, grad_of_taken};
 use super::{ge, gt, isnan, le, logical_and, logical_not, logical_or, lt, where_};
 use crate::backend::Functor;
 use crate::base::{Result, Scalar};
@@ -56,11 +56,11 @@ pub static MAXIMUM: OpDef = OpDef {
         promote: Promote::Arith,
     },
     grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(0)?, cx.input(1)?).map(Some)
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            maximum_backward(cx.take_grad(), cx.input(0)?, cx.input(1)?).map(Some)
         }),
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(1)?, cx.input(0)?).map(Some)
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            maximum_backward(cx.take_grad(), cx.input(1)?, cx.input(0)?).map(Some)
         }),
     ],
     ..PAIR
@@ -79,11 +79,11 @@ pub static MINIMUM: OpDef = OpDef {
     },
     // x is the lesser where y is the greater.
     grads: &[
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(1)?, cx.input(0)?).map(Some)
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            maximum_backward(cx.take_grad(), cx.input(1)?, cx.input(0)?).map(Some)
         }),
-        grad(IN(0) | IN(1), |cx| {
-            maximum_backward(cx.grad(), cx.input(0)?, cx.input(1)?).map(Some)
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            maximum_backward(cx.take_grad(), cx.input(0)?, cx.input(1)?).map(Some)
         }),
     ],
     ..PAIR
@@ -279,8 +279,8 @@ pub static MAXIMUM_BACKWARD: OpDef = OpDef {
         promote: Promote::Arith,
     },
     grads: &[
-        grad(IN(1) | IN(2), |cx| {
-            maximum_backward(cx.grad(), cx.input(1)?, cx.input(2)?).map(Some)
+        grad_of_taken(IN(1) | IN(2), |cx| {
+            maximum_backward(cx.take_grad(), cx.input(1)?, cx.input(2)?).map(Some)
         }),
         grad(NOTHING, |_| Ok(None)),
     ],

@@ -1,7 +1,7 @@
 //! Powers, logarithms of sums, and the plane: functions of two operands, elementwise with
 //! broadcasting.
 
-use super::def::{Choice, Forms, IN, Kernel, OUT, OpDef, Promote, grad};
+use super::def::{Choice, Forms, IN, Kernel, OUT, OpDef, Promote, grad, grad_of_taken};
 use super::{
     cast, div, div_or_zero, eq, ge, le, log, logical_and, mul, mul_or_zero, neg, sigmoid, sub,
     where_,
@@ -77,7 +77,7 @@ pub static POW: OpDef = OpDef {
     }),
     grads: &[
         // d x^n = n x^(n-1) dx; 0 for n = 0, also at x = 0
-        grad(IN(0) | IN(1), |cx| {
+        grad_of_taken(IN(0) | IN(1), |cx| {
             let x = cx.input(0)?;
             let slope = match cx.input(1)? {
                 Operand::Scalar(n) if n.as_f64() == 0.0 => return Ok(None),
@@ -89,10 +89,10 @@ pub static POW: OpDef = OpDef {
                     mul_or_zero(n, power)?
                 }
             };
-            mul_or_zero(cx.grad(), slope).map(Some)
+            mul_or_zero(cx.take_grad(), slope).map(Some)
         }),
         // d x^n = x^n ln(x) dn; 0 at x = 0 for n >= 0
-        grad(IN(0) | IN(1) | OUT(0), |cx| {
+        grad_of_taken(IN(0) | IN(1) | OUT(0), |cx| {
             let (x, n) = (cx.input(0)?, cx.input(1)?);
             let slope = match x {
                 Operand::Scalar(x) if x.as_f64() != 0.0 => mul(cx.output(0)?, x.as_f64().ln())?,
@@ -102,7 +102,7 @@ pub static POW: OpDef = OpDef {
                     mul_or_zero(cx.output(0)?, where_(flat, 0i64, log(x)?)?)?
                 }
             };
-            mul_or_zero(cx.grad(), slope).map(Some)
+            mul_or_zero(cx.take_grad(), slope).map(Some)
         }),
     ],
     ..OpDef::MAP
@@ -157,12 +157,12 @@ pub static XLOGY: OpDef = OpDef {
             where_(flat, 0i64, xlogy(cx.grad(), y)?).map(Some)
         }),
         // d = x / y dy
-        grad(IN(0) | IN(1), |cx| {
+        grad_of_taken(IN(0) | IN(1), |cx| {
             let slope = match cx.input(0)? {
                 x @ Operand::Scalar(_) => div(x, cx.input(1)?)?,
                 x => div_or_zero(x, cx.input(1)?)?,
             };
-            mul_or_zero(cx.grad(), slope).map(Some)
+            mul_or_zero(cx.take_grad(), slope).map(Some)
         }),
     ],
     ..OpDef::MAP

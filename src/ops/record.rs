@@ -111,14 +111,7 @@ fn save(
         } else {
             match inputs.get(bit as usize) {
                 Some(Operand::Tensor(t)) => {
-                    ensure!(
-                        !t.is_inference(),
-                        runtime,
-                        "Inference tensors cannot be saved for backward. Please do not use \
-                         Tensors created in inference mode in computation tracked by autograd. To \
-                         work around this, you can make a clone to get a normal tensor and use it \
-                         in autograd, or use no_grad() instead of inference_mode()"
-                    );
+                    check_saveable(t)?;
                     let edge = match &edges[bit as usize] {
                         Some(edge) => Some(edge.clone()),
                         None => t.grad_edge()?,
@@ -131,6 +124,19 @@ fn save(
         });
     }
     Ok(saved)
+}
+
+/// Refuses to save an inference tensor.
+pub(super) fn check_saveable(t: &Tensor) -> Result<()> {
+    ensure!(
+        !t.is_inference(),
+        runtime,
+        "Inference tensors cannot be saved for backward. Please do not use Tensors created in \
+         inference mode in computation tracked by autograd. To work around this, you can make a \
+         clone to get a normal tensor and use it in autograd, or use no_grad() instead of \
+         inference_mode()"
+    );
+    Ok(())
 }
 
 /// Notes why results have no history: see NOTE [Cuts].

@@ -128,6 +128,10 @@ impl Rule for OpDef {
         (inputs, others)
     }
 
+    fn takes_grad(&self, i: usize) -> bool {
+        self.grad(i).is_some_and(|grad| grad.takes_grad)
+    }
+
     fn vjp(&self, cx: &VjpCx, i: usize) -> Result<Option<Tensor>> {
         let grad = self.grad(i).expect("only inputs with a rule have edges");
         (grad.vjp)(cx)

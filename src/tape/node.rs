@@ -21,7 +21,7 @@ use crate::memory::arena::{Recycle, Slot};
 use crate::tensor::{Leaf, Operand, Tensor};
 use smallvec::SmallVec;
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -158,6 +158,8 @@ pub trait Rule: Sync {
     fn is_elementwise(&self) -> bool;
     /// The names of its parameters: those of the inputs, and those of the other arguments.
     fn parameters(&self) -> (Vec<&'static str>, Vec<&'static str>);
+    /// Whether the gradient of input `i` takes that of the output, by [`VjpCx::take_grad`].
+    fn takes_grad(&self, i: usize) -> bool;
     /// The gradient of input `i`, of any shape and type that reduces to the input's; `None` is
     /// zero.
     fn vjp(&self, cx: &VjpCx, i: usize) -> Result<Option<Tensor>>;
@@ -230,6 +232,9 @@ pub struct VjpCx<'a> {
     pub attrs: &'a Attrs,
     /// The gradients of the outputs; `None` is zero.
     pub grads: &'a [Option<Tensor>],
+    /// The gradient of the only output instead, for a rule that takes it: see NOTE [Moved
+    /// operands] in `ops::dispatch`.
+    pub moved: Cell<Option<Tensor>>,
     /// Which inputs need a gradient.
     pub needs: u64,
     /// The inputs, without their elements; `None` where they are like output 0.
@@ -253,6 +258,14 @@ impl VjpCx<'_> {
         self.grads[0]
             .as_ref()
             .expect("the only output of a node that runs has a gradient")
+    }
+
+    /// The gradient of output 0, for a rule that takes it and does not look at it again.
+    ///
+    /// # Panics
+    /// When it is zero.
+    pub fn take_grad(&self) -> Tensor {
+        self.moved.take().unwrap_or_else(|| self.grad().clone())
     }
 
     /// Whether input `i` needs a gradient.

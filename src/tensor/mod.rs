@@ -149,6 +149,11 @@ impl Tensor {
         self.0.contiguous
     }
 
+    /// Whether the elements are dense in row-major order, and all that the storage holds.
+    pub fn fills_storage(&self) -> bool {
+        self.0.contiguous && self.0.numel * self.0.dtype.size() == self.0.storage.bytes()
+    }
+
     /// Shape, type and device, without the elements.
     pub fn meta(&self) -> Meta {
         Meta {
@@ -290,9 +295,16 @@ impl Tensor {
         self.0.flags.load(Ordering::Relaxed) & INFERENCE != 0
     }
 
-    /// The same elements through another layout, without history.
+    /// The same elements through another layout, without history. It is an inference tensor if this
+    /// is one, wherever it is made.
     pub fn alias(&self, layout: impl Into<Arc<Layout>>) -> Tensor {
-        Tensor::from_parts(self.storage().clone(), layout, self.dtype())
+        Tensor::from_parts(self.storage().clone(), layout, self.dtype()).made_as(self)
+    }
+
+    fn made_as(self, x: &Tensor) -> Tensor {
+        let flags = x.0.flags.load(Ordering::Relaxed) & INFERENCE;
+        self.0.flags.store(flags, Ordering::Relaxed);
+        self
     }
 
     /// The same elements without history and tangents: writes are seen by both.
@@ -303,6 +315,7 @@ impl Tensor {
             self.dtype(),
             self.0.contiguous,
         )
+        .made_as(self)
     }
 }
 

@@ -117,6 +117,13 @@ class TestBackward:
         (x * c).backward()
         assert c.grad is None and not c.requires_grad
 
+    def test_a_root_that_is_a_leaf_but_no_target_accumulates_nothing(self) -> None:
+        x, y = rg.ones(1, requires_grad=True), rg.ones(1, requires_grad=True)
+        rg.autograd.backward([x, 2 * y], [rg.ones(1), rg.ones(1)], inputs=[y])
+        assert x.grad is None and y.grad.item() == 2
+        rg.autograd.backward([x], [rg.ones(1)], inputs=[x])
+        assert x.grad.item() == 1
+
     def test_broadcast_inputs_get_sums(self) -> None:
         x = rg.ones(3, 1, requires_grad=True)
         y = rg.ones(4, requires_grad=True)
@@ -871,6 +878,28 @@ class TestInferenceMode:
             y = rg.ones(2)
         with pytest.raises(RuntimeError, match="inference tensor outside InferenceMode"):
             y.requires_grad_()
+
+    def test_views_are_inference_tensors_where_what_they_show_is_one(self) -> None:
+        x = rg.ones(3)
+        with rg.inference_mode():
+            t = rg.ones(3)
+            assert not x[1:].is_inference() and not x.detach().is_inference()
+        for view in (t[1:], t.detach(), t.data, t.view(3, 1)):
+            assert view.is_inference()
+        assert not t.clone().is_inference()
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+            t[0:1] = 9.0
+        assert t.tolist() == [1, 1, 1]
+
+    @pytest.mark.parametrize("write", ["mul_", "addcmul_"])
+    def test_what_cannot_be_saved_is_refused_before_the_write(self, write: str) -> None:
+        with rg.inference_mode():
+            c = rg.full((2,), 3.0)
+        z = rg.ones(2, requires_grad=True) * 1
+        arguments = (c,) if write == "mul_" else (c, z.detach().requires_grad_())
+        with pytest.raises(RuntimeError, match="Inference tensors cannot be saved"):
+            getattr(z, write)(*arguments)
+        assert z.tolist() == [1, 1] and z._version == 0
 
 
 class TestForwardMode:

@@ -76,6 +76,12 @@ class TestClosedForms:
         close(h[1][1], 18.0)
         assert h[0][1].shape == (2,) and h[1][1].shape == ()
 
+    def test_products_with_tiny_factors(self) -> None:
+        x = rg.tensor([-2.1, 2.3, 1e-17], dtype=rg.float64)
+        a, b, c = x.tolist()
+        expected = rg.tensor([[0, c, b], [c, 0, a], [b, a, 0]], dtype=rg.float64)
+        close(hessian(rg.prod, x), expected)
+
     def test_products_are_those_with_the_matrices(self) -> None:
         x, v, w = t(B), t(rng.uniform(-1, 1, (2, 3))), t(rng.uniform(-1, 1, (2,)))
         f = lambda x: (x.sin() * x.flip(1)).sum(1)  # noqa: E731
