@@ -24,7 +24,7 @@ from rustgrad.autograd.explorer.layout import (
     arrange,
     place,
 )
-from rustgrad.autograd.explorer.style import cards, family, size_of
+from rustgrad.autograd.explorer.style import cards, family, sizes_of
 from rustgrad.autograd.explorer.view import seen
 
 
@@ -80,7 +80,7 @@ def random_graph(seed, nodes=120):
 def arranged(graph, expand=True):
     boxes = hierarchy(graph)
     levels, across = arrange(graph, boxes)
-    sizes = [size_of(card) for card in cards(graph, boxes)]
+    sizes = sizes_of(cards(graph, boxes))
     opened = default_view(boxes, len(graph), expand)
     return boxes, levels, place(boxes, levels, opened, sizes, len(graph)), across
 
@@ -365,7 +365,7 @@ def test_modules_and_repeated_blocks():
     assert ["Linear up" in f"{c.title} {c.aside}" for c in says].count(True) == 4
     assert says[len(graph) + 2].title == "4 × Block"
     linear = next(n for n in graph.nodes if n.op == "Linear")
-    assert says[linear.id].rows == [("weight", "3 × 2"), ("bias", "3")]
+    assert says[linear.id].rows == (("weight", "3 × 2"), ("bias", "3"))
 
 
 def test_every_node_is_in_one_group_and_groups_are_contiguous():

@@ -10,7 +10,7 @@ from rustgrad import nn
 from rustgrad.autograd.explorer import explore
 from rustgrad.autograd.explorer.groups import default_view, hierarchy
 from rustgrad.autograd.explorer.layout import arrange, place
-from rustgrad.autograd.explorer.style import cards, size_of
+from rustgrad.autograd.explorer.style import cards, sizes_of
 from rustgrad.autograd.explorer.view import seen
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -123,7 +123,7 @@ def test_the_page_places_as_python_does(show):
     page = show(made)
     boxes = hierarchy(made)
     levels, _ = arrange(made, boxes)
-    sizes = [size_of(card) for card in cards(made, boxes)]
+    sizes = sizes_of(cards(made, boxes))
     opened = default_view(boxes, len(made), True)
     placed = place(boxes, levels, opened, sizes, len(made))
     want, _ = seen(made, boxes, levels, placed)
@@ -291,7 +291,7 @@ def test_themes_and_contrast(show):
 
 def test_derivatives_side_by_side(show):
     page = show(graph(2, backward=2))
-    heads = page.locator("#frames .p")
+    heads = page.locator("#heads .p")
     assert heads.all_text_contents() == ["Forward", "Backward", "Double backward"]
     xs = [heads.nth(i).bounding_box()["x"] for i in range(3)]
     assert xs == sorted(xs)

@@ -433,29 +433,31 @@ def _columns(level: Level, half: list[float], offsets: list[tuple[float, float]]
     sweeps = [(above, down), (below, down[::-1])] * rounds + [(both, down)]
     for side, direction in sweeps:
         for layer, steps in direction:
+            if len(layer) == 1:
+                (cell,) = layer
+                if side[cell]:
+                    x[cell] = _wanted(side[cell], x)[0]
+                continue
             want, weights = [], []
             for cell in layer:
-                near = side[cell]
-                if not near:
-                    want.append(x[cell])
-                    weights.append(0.05)
-                elif len(near) == 1:
-                    other, aside, weight = near[0]
-                    want.append(x[other] + aside)
-                    weights.append(weight)
-                else:
-                    total = moment = 0.0
-                    for other, aside, weight in near:
-                        total += weight
-                        moment += weight * (x[other] + aside)
-                    want.append(moment / total)
-                    weights.append(total)
-            if len(layer) == 1:
-                x[layer[0]] = want[0]
-            else:
-                _settle(layer, want, weights, steps, x)
+                place, weight = _wanted(side[cell], x) if side[cell] else (x[cell], 0.05)
+                want.append(place)
+                weights.append(weight)
+            _settle(layer, want, weights, steps, x)
     _straighten(above, below, down, x)
     return x
+
+
+def _wanted(near: list[tuple[int, float, float]], x: list[float]) -> tuple[float, float]:
+    """Where its neighbours want a cell, and how much."""
+    if len(near) == 1:
+        other, aside, weight = near[0]
+        return x[other] + aside, weight
+    total = moment = 0.0
+    for other, aside, weight in near:
+        total += weight
+        moment += weight * (x[other] + aside)
+    return moment / total, total
 
 
 def _straighten(

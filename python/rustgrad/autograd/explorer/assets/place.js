@@ -284,5 +284,3 @@ function addWires(graph, group, part, left, top, opened, wires) {
     drawn.add(key);
   });
 }
-
-if (typeof module !== "undefined") module.exports = { scene, place, curve };
