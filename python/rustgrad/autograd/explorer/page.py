@@ -92,6 +92,7 @@ def _nodes(graph: Graph, boxes: Hierarchy, says: list[Card]) -> list[dict[str, A
         if node.site not in sources:
             sources[node.site], sites[node.site] = source_line(node.site), near(node.site)
         leaves = boxes.inline.get(node.id, ())
+        module = None if node.call is None else graph.calls[node.call].path or graph.title
         found.append(
             _without_empty(
                 {
@@ -102,7 +103,7 @@ def _nodes(graph: Graph, boxes: Hierarchy, says: list[Card]) -> list[dict[str, A
                     "family": card.family,
                     "name": node.name,
                     "label": node.label,
-                    "module": None if node.call is None else graph.calls[node.call].path or graph.title,
+                    "module": module,
                     "site": sites[node.site],
                     "source": sources[node.site],
                     "outputs": node.outputs,
