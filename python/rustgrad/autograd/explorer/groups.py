@@ -168,7 +168,11 @@ def _repeats(graph: Graph, groups: list[Group], n: int) -> None:
                 continue
             blocks = [rest[start + k * period : start + (k + 1) * period] for k in range(times)]
             if not lone and not _alike(graph, blocks, n):
-                continue
+                # The first step of a loop often takes what needs no gradient.
+                del blocks[0]
+                start, times = start + period, times - 1
+                if times < 2 or not _alike(graph, blocks, n):
+                    continue
             items += rest[at:start]
             at = start + period * times
             holder = len(groups)

@@ -466,7 +466,8 @@ def _straighten(
     down: list[tuple[list[int], list[float]]],
     x: list[float],
 ) -> None:
-    """Makes chains straight: cells of which each is the only neighbour of the next.
+    """Makes chains straight: cells of which each is the only neighbour of the next, but for such
+    that nothing leads to, which keep their distance from it.
 
     A chain wants to be where the mean of its cells is. Moving chains to the right until all have
     the distances that they need, or to the left, gives two solutions, and so does their mean.
@@ -479,8 +480,11 @@ def _straighten(
         last = -1
         for i, cell in enumerate(layer):
             at[cell] = i
-            if len(above[cell]) == 1:
-                upper, shift, _ = above[cell][0]
+            near = above[cell]
+            if len(near) > 1:
+                near = [link for link in near if above[link[0]]]
+            if len(near) == 1:
+                upper, shift, _ = near[0]
                 if len(below[upper]) == 1 and at[upper] > last:
                     last = at[upper]
                     head = chain[cell] = chain[upper]
@@ -500,6 +504,11 @@ def _straighten(
             if not waits[other]:
                 order.append(other)
     rightmost = [w / c for w, c in zip(want, count, strict=True)]
+    for cell in range(cells):
+        if not above[cell] and len(below[cell]) == 1:
+            lower = below[cell][0][0]
+            if chain[lower] != cell:
+                rightmost[cell] = rightmost[chain[lower]] + aside[lower] + x[cell] - x[lower]
     leftmost = rightmost[:]
     for cell in order:
         for other, step in follows[cell]:
