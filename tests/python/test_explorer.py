@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import rustgrad as rg
 from rustgrad import nn
-from rustgrad.autograd.explorer import Graph, backward_steps, diff, explore, trace_modules
+from rustgrad.autograd.explorer import Call, Graph, backward_steps, diff, explore, trace_modules
 from rustgrad.autograd.explorer.groups import default_view, hierarchy
 from rustgrad.autograd.explorer.layout import (
     Level,
@@ -24,7 +24,17 @@ from rustgrad.autograd.explorer.layout import (
     arrange,
     place,
 )
-from rustgrad.autograd.explorer.style import cards, family, sizes_of
+from rustgrad.autograd.explorer.model import size_text
+from rustgrad.autograd.explorer.style import (
+    FAMILIES,
+    MARKS,
+    THEMES,
+    cards,
+    family,
+    sizes_of,
+    value_color,
+    value_text,
+)
 from rustgrad.autograd.explorer.view import seen
 
 
@@ -524,14 +534,51 @@ def test_svg_is_xml_in_every_colour(tmp_path):
     assert "4 × 2" not in text and "3 × Block" in text
 
 
-def test_markup_in_names_is_escaped():
+HOSTILE = [
+    '</script><b>"&',
+    "<!--<script>",
+    "]]>\\",
+    "'onload='x' {{data}} \\u003c",
+    "a\nb\r\tc",
+    "\x00\x08\x1b\ufffe",
+    "\u2028\u202e\U0001f600 名前",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_markup_in_names_is_escaped(name):
     x = rg.ones(1, requires_grad=True)
-    name = '</script><b>"&'
     graph = explore(x.exp(), names={name: x}, title=name)
-    ElementTree.fromstring(graph.svg())
-    assert "</script><b>" not in graph.html()
-    assert name in json.loads(_data(graph.html()))["nodes"][0]["label"]
-    assert 'n0 [label="</script><b>\\"&' in graph.dot()
+    node = graph.nodes[1]
+    node.site = f"{name}.py:1"
+    node.arguments = {name: name}
+    graph.calls.append(Call(name, name, None, node.number - 1, node.number))
+    node.call = 0
+    graph = Graph.from_json(graph.json())
+    picture = ElementTree.fromstring(graph.svg())
+    assert {element.tag.rpartition("}")[2] for element in picture.iter()} == PARTS
+    page = graph.html()
+    assert page.count("<script") == page.count("</script>") == 2
+    assert json.loads(_data(page))["nodes"][0]["label"] == name
+    assert graph._repr_html_().count("<") == 2
+    # Quoted strings of Graphviz' language end at a quote that no backslash escapes.
+    assert graph.dot().replace("\n", "").isprintable()
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', '""', graph.dot())
+    assert re.fullmatch(r'[\w\s=,;{}\[\]>"-]*', outside)
+    lines = graph.text().splitlines()
+    assert len(lines) == 2 and all(line.isprintable() for line in lines)
+
+
+PARTS = {"svg", "title", "style", "defs", "marker", "path", "rect", "g", "text", "tspan"}
+
+
+def test_json_of_others_is_checked():
+    data = json.loads(chain("exp").json())
+    for field, value in (("mark", "x)"), ("kind", "<b>")):
+        other = json.loads(json.dumps(data))
+        other["nodes"][0][field] = value
+        with pytest.raises(ValueError, match="not the JSON of a graph: a node has the kind"):
+            Graph.from_json(json.dumps(other))
 
 
 def _data(page):
@@ -553,6 +600,7 @@ def test_notebooks_show_the_page():
     loss, _ = product()
     shown = explore(loss)._repr_html_()
     assert shown.startswith("<iframe srcdoc=") and shown.count("<") == 2
+    assert 'sandbox="allow-scripts"' in shown
     assert not hasattr(loss, "_repr_html_")
 
 
@@ -638,6 +686,7 @@ def test_find():
     assert {n.op for n in graph.find("linear")} == {"Linear"}
     assert len(graph.find("blocks.0.up linear")) == 1
     assert {n.outputs[0][0] for n in graph.find("[5, 6]")} == {(5, 6)}
+    assert {n.op for n in graph.find("TANH [5,6]")} == {"Tanh"}
     assert graph.find("no such op") == []
 
 
@@ -709,3 +758,61 @@ def test_the_graph_of_a_difference():
     assert Graph.from_json(both.json()) == both
     assert "var(--added)" in both.svg(color="mark")
     assert "<added>" in both.text() and change._repr_html_().startswith("<iframe")
+
+
+# ------------------------------------------------------------------------------- reading
+
+
+def luminance(color):
+    channels = [v / 255 for v in color]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
+    return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05
+
+
+def contrast(a, b):
+    low, high = sorted((luminance(a), luminance(b)))
+    return high / low
+
+
+def rgb(color):
+    return [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def mixed(color, ground, tint):
+    return [tint * a + (1 - tint) * b for a, b in zip(rgb(color), rgb(ground), strict=True)]
+
+
+@pytest.mark.parametrize(("which", "theme"), enumerate(THEMES.values()))
+def test_texts_and_wires_stand_out(which, theme):
+    """WCAG 2 asks for 4.5 where there is text (AA), and for 3 where there are lines."""
+    tints = [value_color(v, 1.0, 1000.0) for v in (0.0, 1.0, 5.0, 30.0, 200.0, 1000.0, math.inf)]
+    tints += [(pair[which], 0.05) for pair in FAMILIES.values()]
+    tints += [(pair[which], 0.14) for pair in MARKS.values()]
+    grounds = [mixed(color, theme["card"], tint) for color, tint in tints]
+    grounds += [rgb(theme["ground"]), rgb(theme["card"])]
+    for text in (theme["ink"], theme["soft"]):
+        assert min(contrast(rgb(text), ground) for ground in grounds) >= 4.5
+    assert contrast(rgb(theme["wire"]), rgb(theme["ground"])) >= 3
+    bars = [pair[which] for pair in [*FAMILIES.values(), *MARKS.values()]]
+    assert min(contrast(rgb(bar), rgb(theme["card"])) for bar in bars) >= 3
+
+
+def test_numbers_as_text():
+    assert [size_text(v) for v in (0, 999, 1000, 999_999, 1_234_567, 5e13)] == [
+        "0 B",
+        "999 B",
+        "1 KB",
+        "1 MB",
+        "1.23 MB",
+        "50 TB",
+    ]
+    assert [value_text("seconds", v) for v in (2.5, 0.9999, 1e-3, 4.2e-7)] == [
+        "2.5 s",
+        "1 s",
+        "1 ms",
+        "420 ns",
+    ]
+    values = (0.0, 100.0, 12345.0, 0.0123, 1e-4, 2e5, math.inf, math.nan)
+    assert [value_text("gradient", v) for v in values] == (
+        ["0", "100", "12000", "0.012", "1.0e-4", "2.0e+5", "inf", "nan"]
+    )

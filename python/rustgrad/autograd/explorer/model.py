@@ -18,6 +18,10 @@ from typing import Any, NamedTuple
 __all__ = ["Call", "Graph", "Node", "Root", "Saved", "size_text"]
 
 
+_KINDS = ("op", "custom", "leaf", "parameter")
+_MARKS = (None, "added", "removed", "changed")
+
+
 class Saved(NamedTuple):
     """A tensor that a node keeps for its backward.
 
@@ -232,6 +236,11 @@ class Graph:
                 ]
                 if isinstance(entry["gradient"], str):
                     entry["gradient"] = float(entry["gradient"])
+                if entry["kind"] not in _KINDS or entry["mark"] not in _MARKS:
+                    raise ValueError(
+                        "[Graph.from_json] not the JSON of a graph: a node has the kind "
+                        f"{entry['kind']!r} and the mark {entry['mark']!r}"
+                    )
                 nodes.append(Node(**entry))
             calls = [Call(**call) for call in data["calls"]]
             roots = [Root(**root) for root in data["roots"]]
@@ -389,5 +398,9 @@ def near(site: str | None) -> str | None:
 def source_line(site: str | None) -> str | None:
     """The text of the line, when the file can be read."""
     file, _, line = (site or "").rpartition(":")
-    text = linecache.getline(file, int(line)).strip() if file and line.isdigit() else ""
-    return text or None
+    if not file or not line.isdigit():
+        return None
+    try:
+        return linecache.getline(file, int(line)).strip() or None
+    except ValueError:  # no name of a file
+        return None

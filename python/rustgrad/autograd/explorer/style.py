@@ -54,8 +54,8 @@ THEMES = {
         "card": "#ffffff",
         "line": "#d3d8e0",
         "ink": "#1a1e27",
-        "soft": "#5b6475",
-        "wire": "#98a2b3",
+        "soft": "#566070",
+        "wire": "#76829a",
         "inside": "#5a6b8a",
     },
     "dark": {
@@ -64,7 +64,7 @@ THEMES = {
         "line": "#323a49",
         "ink": "#e9ecf2",
         "soft": "#a0a9ba",
-        "wire": "#667085",
+        "wire": "#7a869d",
         "inside": "#9db2de",
     },
 }
@@ -191,7 +191,7 @@ def value_color(value: float | None, low: float, high: float) -> tuple[str, floa
     if value is None:
         return "var(--line)", 0.0
     if not math.isfinite(value):
-        return RAMP[-1], 0.4
+        return RAMP[-1], 0.26
     if value <= 0:
         return RAMP[0], 0.1
     return heat(math.log(value / low) / math.log(high / low) if high > low else 1.0), 0.22

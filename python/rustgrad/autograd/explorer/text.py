@@ -44,17 +44,25 @@ def _line(graph: Graph, node: Node, inline: list[Node]) -> str:
     return " ".join(head)
 
 
+def _printable(text: str) -> str:
+    """Names may hold what ends a line or moves a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def _cut(text: str, width: int) -> str:
+    text = _printable(text)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _row(left: str, right: str, width: int) -> str:
     """Something at the left, and a call site at the right edge."""
-    room = width - len(right) - 2 if right else width
-    if room < 24:
+    room = width - len(right) - 2
+    if not right or room < 24:
         return _cut(left, width)
     left = _cut(left, room)
-    return f"{left}{' ' * (width - len(left) - len(right))}{right}".rstrip() if right else left
+    return _cut(f"{left}{' ' * (width - len(left) - len(right))}{right}", width)
 
 
 def tree(graph: Graph, width: int) -> str:
@@ -113,7 +121,8 @@ def tree(graph: Graph, width: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"'})
+    return '"' + "\\n".join(_printable(line).translate(escapes) for line in text.split("\n")) + '"'
 
 
 def dot(graph: Graph) -> str:

@@ -35,7 +35,7 @@ function colorOf(item) {
   if (mode === "mark") return mark ? [`var(--${mark})`, 0.14] : ["var(--line)", 0];
   const value = valueOf(item, mode), { low, high } = graph.measures[mode];
   if (value === null) return ["var(--line)", 0];
-  if (typeof value === "string") return [graph.ramp.at(-1), 0.4];
+  if (typeof value === "string") return [graph.ramp.at(-1), 0.26];
   if (value <= 0) return [graph.ramp[0], 0.1];
   return [heat(high > low ? Math.log(value / low) / Math.log(high / low) : 1), 0.22];
 }
