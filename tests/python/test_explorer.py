@@ -618,8 +618,8 @@ def test_tree_of_a_shared_leaf():
         "Graph: 4 nodes, 4 edges, 8 B saved for backward",
         "loss = Sum []",
         "Mul [2] saves 8 B",
-        "├─ Sin [2]",
-        "│  ↓ #0 x",
+        "├─ ↓ #0 x",
+        "Sin [2]",
         "#0 x [2]",
     ]
     assert all(len(line) <= 60 for line in graph.text(60).splitlines())
@@ -638,6 +638,18 @@ def test_tree_of_residual_blocks_stays_narrow():
     assert max(len(re.match(r"[│├─ ]*", line)[0]) for line in lines) == 3
     # Every node is there once: on a line of its own or in brackets.
     assert sum(line.count("weight [") + line.count("bias [") for line in lines) == len(graph.leaves)
+
+
+def test_tree_of_a_loop_stays_narrow():
+    x = rg.ones(2, requires_grad=True)
+    h = x
+    for _ in range(100):
+        h = h * x + 1.0
+    lines = explore(h, names={"x": x}).text().splitlines()
+    assert max(len(re.match(r"[│├─ ]*", line)[0]) for line in lines) == 3
+    assert (
+        len(lines) == 1 + 201 + 99
+    )  # a title, the nodes, and a branch to x at each step but the first
 
 
 def test_tree_says_what_is_shared_and_phases():

@@ -377,12 +377,17 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
 
 def size_text(count: float) -> str:
     """``1.5 KB``, in powers of 1000, with three digits."""
-    count = float(f"{count:.3g}")
+    count = float(digits(count, 3))
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
-            return f"{count:.3g} {unit}"
+            return f"{digits(count, 3)} {unit}"
         count /= 1000
-    return f"{count:.3g} TB"
+    return f"{digits(count, 3)} TB"
+
+
+def digits(value: float, many: int) -> str:
+    """A number rounded to so many digits, without an exponent."""
+    return f"{float(f'{value:.{many}g}'):.15g}"
 
 
 def short_site(site: str | None) -> str:

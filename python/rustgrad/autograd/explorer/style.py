@@ -11,7 +11,7 @@ from typing import NamedTuple
 from unicodedata import east_asian_width
 
 from .groups import Group, Hierarchy
-from .model import Graph, Node, size_text
+from .model import Graph, Node, digits, size_text
 
 __all__ = [
     "Card",
@@ -176,13 +176,13 @@ def value_text(measure: str, value: float) -> str:
     if measure == "bytes":
         return size_text(value)
     if measure == "seconds":
-        value = float(f"{value:.3g}")
+        value = float(digits(value, 3))
         for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
             if value >= scale:
-                return f"{value / scale:.3g} {unit}"
+                return f"{digits(value / scale, 3)} {unit}"
         return f"{value / 1e-9:.0f} ns"
     if math.isfinite(value) and (value == 0 or 1e-3 <= abs(value) < 1e5):
-        return f"{float(f'{value:.2g}'):g}"
+        return digits(value, 2)
     return re.sub(r"e([+-])0", r"e\1", f"{value:.1e}")
 
 

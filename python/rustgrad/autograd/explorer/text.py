@@ -2,9 +2,10 @@
 
 NOTE [The tree]
 It reads from the outputs back to the leaves. A node with a single input stands above it, without
-indentation; a node with several has a branch for each but the oldest one, which goes on below in
-the same column. So a long chain with residual branches stays narrow. A node stands below all that
-use it, once; where a branch reaches one that has more users, the branch ends with its number.
+indentation; a node with several has a branch for each but one, which goes on below in the same
+column: the oldest that is no leaf. So a long chain with residual branches stays narrow, and so does
+a loop. A node stands below all that use it, once; where a branch reaches one that has more users,
+the branch ends with its number.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def _row(left: str, right: str, width: int) -> str:
     room = width - len(right) - 2
     if not right or room < 24:
         return _cut(left, width)
-    left = _cut(left, room)
-    return _cut(f"{left}{' ' * (width - len(left) - len(right))}{right}", width)
+    left, right = _cut(left, room), _printable(right)
+    return f"{left}{' ' * (width - len(left) - len(right))}{right}"
 
 
 def tree(graph: Graph, width: int) -> str:
@@ -111,18 +112,22 @@ def tree(graph: Graph, width: int) -> str:
         tag = f"#{number} " if number in several else ""
         text = f"{first}{tag}{_line(graph, node, leaves)}"
         lines.append(_row(text, short_site(node.site), width))
-        # The oldest goes on in this column, after the others.
-        branches = sorted((i for i in inputs if i not in inline), reverse=True)
+        # The last goes on in this column, after the others.
+        branches = [i for i in inputs if i not in inline]
+        branches.sort(key=lambda i: (nodes[i].is_leaf, i), reverse=True)
         if branches:
             todo.append((branches[-1], rest, rest))
         for branch in reversed(branches[:-1]):
-            todo.append((branch, f"{rest}├─ ", f"{rest}│  "))
+            # What is cut off need not be written.
+            todo.append((branch, f"{rest}├─ ", f"{rest}│  " if len(rest) < width else rest))
     return "\n".join(lines)
 
 
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+
+
 def _quoted(text: str) -> str:
-    escapes = str.maketrans({"\\": "\\\\", '"': '\\"'})
-    return '"' + "\\n".join(_printable(line).translate(escapes) for line in text.split("\n")) + '"'
+    return '"' + "\n".join(map(_printable, text.split("\n"))).translate(_ESCAPES) + '"'
 
 
 def dot(graph: Graph) -> str:
