@@ -297,16 +297,18 @@ class _Widths(dict[str, float]):
     """How wide characters are; most others are as wide as digits, but not those of East Asia."""
 
     def __missing__(self, character: str) -> float:
-        self[character] = width = 1.0 if east_asian_width(character) in "FW" else 0.6
+        self[character] = width = 1.0 if east_asian_width(character) in "FW" else 0.63
         return width
 
 
-_widths = _Widths(dict.fromkeys("mwMWQOGCD@%—…×", 0.86) | dict.fromkeys("iljtfrI.,:;'|()[] ", 0.36))
+_widths = _Widths(
+    dict.fromkeys("mwMWQOGCDNHU@%&—…×", 0.86) | dict.fromkeys("iljtfrI.,:;'|()[] ·", 0.38)
+)
 
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
-    """About how wide a text is in a sans-serif font; rather too wide than too narrow."""
-    return sum(map(_widths.__getitem__, text)) * size * (1.06 if bold else 1.0)
+    """About how wide a text is, in sans-serif fonts as wide as DejaVu Sans."""
+    return sum(map(_widths.__getitem__, text)) * size * (1.1 if bold else 1.0)
 
 
 def sizes_of(says: list[Card], values: Sequence[str] = ()) -> list[tuple[float, float]]:
