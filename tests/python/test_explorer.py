@@ -434,7 +434,7 @@ def test_boxes_do_not_overlap_and_wires_lead_down(make):
     graph = make()
     boxes, levels, placed, _ = arranged(graph)
     n = len(graph)
-    found, paths = seen(graph, boxes, levels, placed)
+    found, wires = seen(graph, boxes, levels, placed)
     assert {box.item for box in found} | boxes.hidden >= set(range(n))
     by_parent = {}
     for box in found:
@@ -455,7 +455,7 @@ def test_boxes_do_not_overlap_and_wires_lead_down(make):
                 assert frame.x < a.x and a.x + a.width < frame.x + frame.width
                 assert frame.y + 30 < a.y and a.y + a.height < frame.y + frame.height
     numbers = re.compile(r"-?\d+\.\d")
-    for path, _ in paths:
+    for path, _ in (path for group in wires for path in group.paths):
         ys = [float(v) for v in numbers.findall(path)[1::2]]
         assert ys == sorted(ys)
 

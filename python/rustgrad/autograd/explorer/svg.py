@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import escape
 
 from .groups import Group, default_view, hierarchy
@@ -25,7 +26,7 @@ from .style import (
     value_text,
     variables,
 )
-from .view import Box, seen
+from .view import Box, Wires, seen
 
 __all__ = ["picture"]
 
@@ -81,7 +82,7 @@ def picture(graph: Graph, expand: bool | int, color: str) -> str:
     values = [colours.value(item) for item in range(len(says))]
     sizes = sizes_of(says, values)
     placed = place(boxes, levels, default_view(boxes, n, expand), sizes, n)
-    found, paths = seen(graph, boxes, levels, placed)
+    found, wires = seen(graph, boxes, levels, placed)
     top = MARGIN + (26 if len(graph.phases) > 1 else 0)
     closed = [box for box in found if not box.open]
     legend, legend_width = _legend(graph, colours, [says[box.item] for box in closed])
@@ -103,8 +104,7 @@ def picture(graph: Graph, expand: bool | int, color: str) -> str:
     frames = [(box, boxes.groups[box.item - n]) for box in found if box.open]
     out += [_frame(box) for box, group in frames if group.kind != "phase"]
     out += [f'<path class="x" d="{d}"/>' for d in _across(across, found, boxes.parent, n)]
-    ends = {"to": 'class="w" marker-end="url(#graph-to)"', "far": 'class="w far"', "": 'class="w"'}
-    out += [f'<path {ends[kind]} d="{d}"/>' for d, kind in paths]
+    out += _wires(wires)
     out += [_head(box, group) for box, group in frames]
     # Most boxes of a large graph look like others.
     known: dict[tuple[object, ...], str] = {}
@@ -142,6 +142,15 @@ def _across(edges: list[tuple[int, int]], found: list[Box], parent: list[int], n
         ends = f"{x1 - bend:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
         paths[a.item, b.item] = f"M{x0:.1f} {y0:.1f}C{x0 + bend:.1f} {y0:.1f} {ends}"
     return list(paths.values())
+
+
+def _wires(wires: list[Wires]) -> Iterator[str]:
+    ends = {"to": 'class="w" marker-end="url(#graph-to)"', "far": 'class="w far"', "": 'class="w"'}
+    known: dict[int, str] = {}
+    for x, y, paths in wires:
+        if id(paths) not in known:
+            known[id(paths)] = "".join([f'<path {ends[kind]} d="{d}"/>' for d, kind in paths])
+        yield f'<g transform="translate({x:.1f} {y:.1f})">{known[id(paths)]}</g>'
 
 
 #: What XML cannot hold, not even escaped.

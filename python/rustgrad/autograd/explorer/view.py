@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .groups import Hierarchy
 from .layout import Level, Placed
 from .model import Graph
 
-__all__ = ["Box", "curve", "seen"]
+__all__ = ["Box", "Wires", "seen"]
 
 
 @dataclass(slots=True)
@@ -23,6 +24,17 @@ class Box:
     height: float
     #: Whether it is a group that shows what is inside.
     open: bool
+
+
+class Wires(NamedTuple):
+    """The wires of a group."""
+
+    #: The corner of the group, from which the paths go.
+    x: float
+    y: float
+    #: Each with its kind: ``to`` if it ends with an arrow, ``far`` if it goes straight whatever is
+    #: between.
+    paths: list[tuple[str, str]]
 
 
 def curve(points: list[tuple[float, float]]) -> str:
@@ -43,12 +55,13 @@ def curve(points: list[tuple[float, float]]) -> str:
 
 def seen(
     graph: Graph, boxes: Hierarchy, levels: list[Level], placed: dict[int, Placed]
-) -> tuple[list[Box], list[tuple[str, str]]]:
-    """All boxes, outer ones first, and the paths of wires with their kinds: ``to`` for one that
-    ends with an arrow, ``far`` for one that goes straight whatever is between."""
+) -> tuple[list[Box], list[Wires]]:
+    """All boxes, outer ones first, and the wires of each group."""
     n = len(graph.nodes)
     found: list[Box] = []
-    paths: list[tuple[str, str]] = []
+    wires: list[Wires] = []
+    # Groups that look alike have the same wires.
+    known: dict[tuple[int, frozenset[int]], list[tuple[str, str]]] = {}
     todo = [(0, 0.0, 0.0)]
     while todo:
         g, left, top = todo.pop()
@@ -60,18 +73,20 @@ def seen(
             found.append(Box(item, x, y, width, part.heights[cell], inner))
             if inner:
                 todo.append((item - n, x, y))
-        if part.offsets or levels[g].wires:
-            framed = {c for c, item in enumerate(levels[g].items) if item - n in placed}
-            paths += _wires(levels[g], part, left, top, boxes.groups[g].flip, framed)
-    return found, paths
+        # Phases stand side by side, without wires.
+        if part.offsets:
+            framed = frozenset([c for c, item in enumerate(levels[g].items) if item - n in placed])
+            key = id(part), framed
+            if key not in known:
+                known[key] = list(_paths(levels[g], part, boxes.groups[g].flip, framed))
+            wires.append(Wires(left, top, known[key]))
+    return found, wires
 
 
-def _wires(
-    level: Level, part: Placed, left: float, top: float, flip: bool, framed: set[int]
+def _paths(
+    level: Level, part: Placed, flip: bool, framed: frozenset[int]
 ) -> Iterator[tuple[str, str]]:
-    base = len(level.items)
-    x = [left + v for v in part.x]
-    enter = [top + v for v in part.y]
+    base, x, enter = len(level.items), part.x, part.y
     leave = [y + tall for y, tall in zip(enter, part.heights, strict=True)]
     if flip:
         enter, leave = leave, enter
