@@ -8,6 +8,7 @@ import random
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -497,7 +498,7 @@ def test_settling_is_least_squares():
         weights = [draw.uniform(0.1, 3) for _ in range(count)]
         steps = [draw.uniform(0, 2) for _ in range(count - 1)]
         x = [0.0] * count
-        _settle(list(range(count)), want, weights, steps, x)
+        _settle(list(range(count)), want, weights, [0.0, *accumulate(steps)], x)
         assert all(b - a >= s - 1e-9 for a, b, s in zip(x, x[1:], steps, strict=False))
 
         def cost(x, want=want, weights=weights):

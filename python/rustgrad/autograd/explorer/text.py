@@ -123,11 +123,9 @@ def tree(graph: Graph, width: int) -> str:
     return "\n".join(lines)
 
 
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
-
-
 def _quoted(text: str) -> str:
-    return '"' + "\n".join(map(_printable, text.split("\n"))).translate(_ESCAPES) + '"'
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{_printable(text)}"'
 
 
 def dot(graph: Graph) -> str:
