@@ -57,8 +57,8 @@ function drawPlain(closed, wires) {
     const [color] = colorOf(item);
     colors.set(color, `${colors.get(color) || ""}M${x} ${y}h${w}v${h}h${-w}z`);
   }
-  $("wires").innerHTML = `<path class="w" d="${wires.map((wire) => curve(wire.points)).join("")}"/>`;
-  $("cards").innerHTML = [...colors].map(([color, d]) => `<path d="${d}" fill="${color}"/>`).join("");
+  $("wires").innerHTML = `<path class="w thin" d="${wires.map((wire) => curve(wire.points)).join("")}"/>`;
+  $("cards").innerHTML = [...colors].map(([color, d]) => `<path class="dot" d="${d}" fill="${color}" stroke="${color}"/>`).join("");
 }
 
 function drawDetailed(closed, wires) {
