@@ -166,6 +166,16 @@ def test_groups_open_and_close(show):
     assert sum(t.startswith("Linear") for t in titles(page)) == 8
 
 
+def test_the_name_of_a_frame_chooses_its_group(show):
+    page = show(graph())
+    page.locator("#heads .h", has_text="4 × Block").click()
+    assert page.locator("#details h2").inner_text() == "4 × Block"
+    assert page.locator(".frame.chosen").count() == 2  # the border and the name
+    page.locator("#details .action").click()
+    settle(page)
+    assert "4 × Block" in titles(page)
+
+
 def test_details(show):
     page = show(graph(gradients=True))
     page.click('#cards .card:has(.t:text("LayerNorm")) .t')
@@ -239,6 +249,15 @@ def test_zoom_pan_and_fit(show):
         50
     )
     assert page.locator("#details").is_hidden()  # a drag chooses nothing
+    # A button that was let go elsewhere drags nothing.
+    before = view()
+    page.mouse.move(20, 300)
+    page.mouse.down()
+    page.mouse.move(21, 300)
+    page.locator("#query").hover()
+    page.mouse.up()
+    page.mouse.move(200, 400, steps=3)
+    assert view() == before
     page.keyboard.press("0")
     whole = view()
     picture = page.evaluate("[picture.width, picture.height]")

@@ -89,7 +89,6 @@ def picture(graph: Graph, expand: bool | int, color: str) -> str:
     width = max(placed[0].width, legend_width) + 2 * MARGIN
     height = placed[0].height + top + MARGIN + 34
     shift = (width - placed[0].width) / 2
-    roots = {root.node for root in graph.roots}
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="graph" role="img" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">',
@@ -106,16 +105,7 @@ def picture(graph: Graph, expand: bool | int, color: str) -> str:
     out += [f'<path class="x" d="{d}"/>' for d in _across(across, found, boxes.parent, n)]
     out += _wires(wires)
     out += [_head(box, group) for box, group in frames]
-    # Most boxes of a large graph look like others.
-    known: dict[tuple[object, ...], str] = {}
-    for box in closed:
-        card, value = says[box.item], values[box.item]
-        color_of, root = colours.of(box.item, card.family), box.item in roots
-        key = (card, value, color_of, root, box.width)
-        if key not in known:
-            known[key] = _card(card, value, *color_of, box.width, box.height)
-        kind = ' class="root"' if root else ""
-        out.append(f'<g{kind} transform="translate({box.x:.1f} {box.y:.1f})">{known[key]}</g>')
+    out += _cards(closed, says, values, colours, {root.node for root in graph.roots})
     out += ["</g>", f'<g transform="translate({MARGIN} {height - 26:.1f})">', legend, "</g></svg>"]
     return "".join(out)
 
@@ -145,6 +135,7 @@ def _across(edges: list[tuple[int, int]], found: list[Box], parent: list[int], n
 
 
 def _wires(wires: list[Wires]) -> Iterator[str]:
+    """The wires of all groups."""
     ends = {"to": 'class="w" marker-end="url(#graph-to)"', "far": 'class="w far"', "": 'class="w"'}
     known: dict[int, str] = {}
     for x, y, paths in wires:
@@ -189,6 +180,22 @@ def _head(box: Box, group: Group) -> str:
     width = text_width(title, 12, True) + (7 + text_width(aside, 12) if aside else 0)
     plate = f'<rect class="plate" x="9" y="8" width="{width + 10:.0f}" height="18" rx="5"/>'
     return f"{place}{plate}{_heading(14, 21, 'h', title, aside)}</g>"
+
+
+def _cards(
+    closed: list[Box], says: list[Card], values: list[str], colours: _Colours, roots: set[int]
+) -> Iterator[str]:
+    """The boxes of nodes and closed groups."""
+    # Most boxes of a large graph look like others.
+    known: dict[tuple[object, ...], str] = {}
+    for box in closed:
+        card, value = says[box.item], values[box.item]
+        color, tint = colours.of(box.item, card.family)
+        key = (card, value, color, tint, box.width)
+        if key not in known:
+            known[key] = _card(card, value, color, tint, box.width, box.height)
+        kind = ' class="root"' if box.item in roots else ""
+        yield f'<g{kind} transform="translate({box.x:.1f} {box.y:.1f})">{known[key]}</g>'
 
 
 def _card(card: Card, value: str, color: str, tint: float, width: float, height: float) -> str:

@@ -11,6 +11,10 @@ canvas.addEventListener("pointerdown", (event) => {
 canvas.addEventListener("pointermove", (event) => {
   const before = pointers.get(event.pointerId);
   if (!before) return;
+  if (!event.buttons) {
+    pointers.delete(event.pointerId); // It was let go elsewhere.
+    return;
+  }
   const [dx, dy] = [event.clientX - before[0], event.clientY - before[1]];
   moved += Math.abs(dx) + Math.abs(dy);
   pointers.set(event.pointerId, [event.clientX, event.clientY]);
@@ -47,7 +51,7 @@ canvas.addEventListener("click", (event) => {
   }
   const item = Number(target.dataset.item);
   if (event.target.closest(".toggle")) toggle(item);
-  else if (target.classList.contains("frame") && !event.target.closest(".head, .heads")) choose(-1);
+  else if (target.classList.contains("frame") && !event.target.closest(".head, #heads")) choose(-1);
   else choose(item, false);
 });
 canvas.addEventListener("dblclick", (event) => {
