@@ -220,6 +220,13 @@ def test_search(show):
     page.keyboard.press("Escape")
     assert page.locator(".card.dim").count() == 0
     page.keyboard.press("/")
+    for shape in ("3 x 8", "3×8", "3,8", "[3, 8]"):
+        page.locator("#query").fill(f"linear {shape}")
+        assert rows.count() == 4
+    page.locator("#query").fill("mul")  # not accumulate
+    assert "Nothing found" in page.inner_text("#results")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
     page.keyboard.type("test_explorer_page.py nothing")
     assert "Nothing found" in page.inner_text("#results")
 

@@ -182,7 +182,9 @@ class Graph:
         """What is searched: all that a reader may know of a node."""
         shapes = " ".join(shape_text(shape) for shape, _ in node.outputs)
         module = "" if node.call is None else self.calls[node.call].path
-        parts = (node.name, node.label, module, shapes, node.site)
+        # All leaves are called AccumulateGrad, in which a search for "mul" should not find them.
+        name = node.op if node.is_leaf else node.name
+        parts = (name, node.label, module, shapes, node.site)
         return _joined(" ".join(part for part in parts if part))
 
     def to_dict(self) -> dict[str, Any]:
