@@ -315,18 +315,14 @@ def default_view(hierarchy: Hierarchy, n: int, expand: bool | int) -> set[int]:
     level = [0]
     budget = int(expand)
     while level:
-        following = []
-        for index in level:
-            for item in groups[index].items:
-                if item < n:
-                    continue
-                inner = groups[item - n]
-                phase = inner.kind == "phase"
-                if inner.kind == "more":
-                    continue
-                if phase or (budget and seen + len(inner.items) <= budget):
-                    opened.add(item - n)
-                    seen += len(inner.items)
-                    following.append(item - n)
-        level = following
+        inside = [item - n for index in level for item in groups[index].items if item >= n]
+        # What differs is opened first.
+        inside.sort(key=lambda g: groups[g].mark is None)
+        level = []
+        for g in inside:
+            kind, count = groups[g].kind, len(groups[g].items)
+            if kind == "phase" or (kind != "more" and budget and seen + count <= budget):
+                opened.add(g)
+                seen += count
+                level.append(g)
     return opened
