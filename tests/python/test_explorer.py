@@ -476,6 +476,34 @@ def test_layers_follow_edges():
                 assert between == list(range(at[source] + 1, at[target]))
 
 
+def test_a_recurrent_loop_is_a_straight_repeat():
+    cell, entry, h = nn.Linear(3, 3), nn.Linear(2, 3), rg.zeros(1, 3)
+    for _ in range(6):
+        h = (cell(h) + entry(rg.ones(1, 2))).tanh()
+    graph = explore(h.sum())
+    boxes, levels, placed, _ = arranged(graph)
+    # The first step starts from what needs no gradient.
+    (repeat,) = (group for group in boxes.groups if group.kind == "repeat")
+    assert repeat.times == 5
+    block = next(i for i, group in enumerate(boxes.groups) if group.kind == "block")
+    at = [
+        (graph.nodes[item].op, x)
+        for item, x in zip(levels[block].items, placed[block].x, strict=False)
+    ]
+    assert [op for op, _ in at] == ["Linear", "Linear", "Add", "Tanh"]
+    # The second layer, to which nothing leads, stands beside the chain of the others.
+    chain = {round(x, 6) for _, x in at[:1] + at[2:]}
+    assert len(chain) == 1 and at[1][1] > max(chain)
+
+
+def test_what_differs_is_opened_first():
+    change = diff(tower(2), tower(3)).graph()
+    boxes = hierarchy(change)
+    opened = default_view(boxes, len(change), 14)
+    marks = {boxes.groups[g].mark for g in opened if boxes.groups[g].kind == "repeat"}
+    assert marks == {"changed"}
+
+
 def test_sweeps_remove_crossings():
     # Two chains whose ends are listed the other way round.
     ends = [(0, 3, 0), (1, 2, 1), (2, 5, 2), (3, 4, 3)]
