@@ -8,12 +8,13 @@ import random
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import rustgrad as rg
 from rustgrad import nn
-from rustgrad.autograd.explorer import Graph, backward_steps, diff, explore, trace_modules
+from rustgrad.autograd.explorer import Call, Graph, backward_steps, diff, explore, trace_modules
 from rustgrad.autograd.explorer.groups import default_view, hierarchy
 from rustgrad.autograd.explorer.layout import (
     Level,
@@ -24,7 +25,17 @@ from rustgrad.autograd.explorer.layout import (
     arrange,
     place,
 )
-from rustgrad.autograd.explorer.style import cards, family, size_of
+from rustgrad.autograd.explorer.model import size_text
+from rustgrad.autograd.explorer.style import (
+    FAMILIES,
+    MARKS,
+    THEMES,
+    cards,
+    family,
+    sizes_of,
+    value_color,
+    value_text,
+)
 from rustgrad.autograd.explorer.view import seen
 
 
@@ -80,7 +91,7 @@ def random_graph(seed, nodes=120):
 def arranged(graph, expand=True):
     boxes = hierarchy(graph)
     levels, across = arrange(graph, boxes)
-    sizes = [size_of(card) for card in cards(graph, boxes)]
+    sizes = sizes_of(cards(graph, boxes))
     opened = default_view(boxes, len(graph), expand)
     return boxes, levels, place(boxes, levels, opened, sizes, len(graph)), across
 
@@ -365,7 +376,7 @@ def test_modules_and_repeated_blocks():
     assert ["Linear up" in f"{c.title} {c.aside}" for c in says].count(True) == 4
     assert says[len(graph) + 2].title == "4 × Block"
     linear = next(n for n in graph.nodes if n.op == "Linear")
-    assert says[linear.id].rows == [("weight", "3 × 2"), ("bias", "3")]
+    assert says[linear.id].rows == (("weight", "3 × 2"), ("bias", "3"))
 
 
 def test_every_node_is_in_one_group_and_groups_are_contiguous():
@@ -424,7 +435,7 @@ def test_boxes_do_not_overlap_and_wires_lead_down(make):
     graph = make()
     boxes, levels, placed, _ = arranged(graph)
     n = len(graph)
-    found, paths = seen(graph, boxes, levels, placed)
+    found, wires = seen(graph, boxes, levels, placed)
     assert {box.item for box in found} | boxes.hidden >= set(range(n))
     by_parent = {}
     for box in found:
@@ -445,7 +456,7 @@ def test_boxes_do_not_overlap_and_wires_lead_down(make):
                 assert frame.x < a.x and a.x + a.width < frame.x + frame.width
                 assert frame.y + 30 < a.y and a.y + a.height < frame.y + frame.height
     numbers = re.compile(r"-?\d+\.\d")
-    for path, _ in paths:
+    for path, _ in (path for group in wires for path in group.paths):
         ys = [float(v) for v in numbers.findall(path)[1::2]]
         assert ys == sorted(ys)
 
@@ -463,6 +474,34 @@ def test_layers_follow_edges():
                 first, turns = way
                 between = [at[c] for c in range(first, first + turns)]
                 assert between == list(range(at[source] + 1, at[target]))
+
+
+def test_a_recurrent_loop_is_a_straight_repeat():
+    cell, entry, h = nn.Linear(3, 3), nn.Linear(2, 3), rg.zeros(1, 3)
+    for _ in range(6):
+        h = (cell(h) + entry(rg.ones(1, 2))).tanh()
+    graph = explore(h.sum())
+    boxes, levels, placed, _ = arranged(graph)
+    # The first step starts from what needs no gradient.
+    (repeat,) = (group for group in boxes.groups if group.kind == "repeat")
+    assert repeat.times == 5
+    block = next(i for i, group in enumerate(boxes.groups) if group.kind == "block")
+    at = [
+        (graph.nodes[item].op, x)
+        for item, x in zip(levels[block].items, placed[block].x, strict=False)
+    ]
+    assert [op for op, _ in at] == ["Linear", "Linear", "Add", "Tanh"]
+    # The second layer, to which nothing leads, stands beside the chain of the others.
+    chain = {round(x, 6) for _, x in at[:1] + at[2:]}
+    assert len(chain) == 1 and at[1][1] > max(chain)
+
+
+def test_what_differs_is_opened_first():
+    change = diff(tower(2), tower(3)).graph()
+    boxes = hierarchy(change)
+    opened = default_view(boxes, len(change), 14)
+    marks = {boxes.groups[g].mark for g in opened if boxes.groups[g].kind == "repeat"}
+    assert marks == {"changed"}
 
 
 def test_sweeps_remove_crossings():
@@ -487,7 +526,7 @@ def test_settling_is_least_squares():
         weights = [draw.uniform(0.1, 3) for _ in range(count)]
         steps = [draw.uniform(0, 2) for _ in range(count - 1)]
         x = [0.0] * count
-        _settle(list(range(count)), want, weights, steps, x)
+        _settle(list(range(count)), want, weights, [0.0, *accumulate(steps)], x)
         assert all(b - a >= s - 1e-9 for a, b, s in zip(x, x[1:], steps, strict=False))
 
         def cost(x, want=want, weights=weights):
@@ -524,14 +563,51 @@ def test_svg_is_xml_in_every_colour(tmp_path):
     assert "4 × 2" not in text and "3 × Block" in text
 
 
-def test_markup_in_names_is_escaped():
+HOSTILE = [
+    '</script><b>"&',
+    "<!--<script>",
+    "]]>\\",
+    "'onload='x' {{data}} \\u003c",
+    "a\nb\r\tc",
+    "\x00\x08\x1b\ufffe",
+    "\u2028\u202e\U0001f600 名前",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_markup_in_names_is_escaped(name):
     x = rg.ones(1, requires_grad=True)
-    name = '</script><b>"&'
     graph = explore(x.exp(), names={name: x}, title=name)
-    ElementTree.fromstring(graph.svg())
-    assert "</script><b>" not in graph.html()
-    assert name in json.loads(_data(graph.html()))["nodes"][0]["label"]
-    assert 'n0 [label="</script><b>\\"&' in graph.dot()
+    node = graph.nodes[1]
+    node.site = f"{name}.py:1"
+    node.arguments = {name: name}
+    graph.calls.append(Call(name, name, None, node.number - 1, node.number))
+    node.call = 0
+    graph = Graph.from_json(graph.json())
+    picture = ElementTree.fromstring(graph.svg())
+    assert {element.tag.rpartition("}")[2] for element in picture.iter()} == PARTS
+    page = graph.html()
+    assert page.count("<script") == page.count("</script>") == 2
+    assert json.loads(_data(page))["nodes"][0]["label"] == name
+    assert graph._repr_html_().count("<") == 2
+    # Quoted strings of Graphviz' language end at a quote that no backslash escapes.
+    assert graph.dot().replace("\n", "").isprintable()
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', '""', graph.dot())
+    assert re.fullmatch(r'[\w\s=,;{}\[\]>"-]*', outside)
+    lines = graph.text().splitlines()
+    assert len(lines) == 2 and all(line.isprintable() for line in lines)
+
+
+PARTS = {"svg", "title", "style", "defs", "marker", "path", "rect", "g", "text", "tspan"}
+
+
+def test_json_of_others_is_checked():
+    data = json.loads(chain("exp").json())
+    for field, value in (("mark", "x)"), ("kind", "<b>")):
+        other = json.loads(json.dumps(data))
+        other["nodes"][0][field] = value
+        with pytest.raises(ValueError, match="not the JSON of a graph: a node has the kind"):
+            Graph.from_json(json.dumps(other))
 
 
 def _data(page):
@@ -553,6 +629,7 @@ def test_notebooks_show_the_page():
     loss, _ = product()
     shown = explore(loss)._repr_html_()
     assert shown.startswith("<iframe srcdoc=") and shown.count("<") == 2
+    assert 'sandbox="allow-scripts"' in shown
     assert not hasattr(loss, "_repr_html_")
 
 
@@ -570,8 +647,8 @@ def test_tree_of_a_shared_leaf():
         "Graph: 4 nodes, 4 edges, 8 B saved for backward",
         "loss = Sum []",
         "Mul [2] saves 8 B",
-        "├─ Sin [2]",
-        "│  ↓ #0 x",
+        "├─ ↓ #0 x",
+        "Sin [2]",
         "#0 x [2]",
     ]
     assert all(len(line) <= 60 for line in graph.text(60).splitlines())
@@ -590,6 +667,18 @@ def test_tree_of_residual_blocks_stays_narrow():
     assert max(len(re.match(r"[│├─ ]*", line)[0]) for line in lines) == 3
     # Every node is there once: on a line of its own or in brackets.
     assert sum(line.count("weight [") + line.count("bias [") for line in lines) == len(graph.leaves)
+
+
+def test_tree_of_a_loop_stays_narrow():
+    x = rg.ones(2, requires_grad=True)
+    h = x
+    for _ in range(100):
+        h = h * x + 1.0
+    lines = explore(h, names={"x": x}).text().splitlines()
+    assert max(len(re.match(r"[│├─ ]*", line)[0]) for line in lines) == 3
+    assert (
+        len(lines) == 1 + 201 + 99
+    )  # a title, the nodes, and a branch to x at each step but the first
 
 
 def test_tree_says_what_is_shared_and_phases():
@@ -638,6 +727,7 @@ def test_find():
     assert {n.op for n in graph.find("linear")} == {"Linear"}
     assert len(graph.find("blocks.0.up linear")) == 1
     assert {n.outputs[0][0] for n in graph.find("[5, 6]")} == {(5, 6)}
+    assert {n.op for n in graph.find("TANH [5,6]")} == {"Tanh"}
     assert graph.find("no such op") == []
 
 
@@ -709,3 +799,61 @@ def test_the_graph_of_a_difference():
     assert Graph.from_json(both.json()) == both
     assert "var(--added)" in both.svg(color="mark")
     assert "<added>" in both.text() and change._repr_html_().startswith("<iframe")
+
+
+# ------------------------------------------------------------------------------- reading
+
+
+def luminance(color):
+    channels = [v / 255 for v in color]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
+    return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05
+
+
+def contrast(a, b):
+    low, high = sorted((luminance(a), luminance(b)))
+    return high / low
+
+
+def rgb(color):
+    return [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+
+
+def mixed(color, ground, tint):
+    return [tint * a + (1 - tint) * b for a, b in zip(rgb(color), rgb(ground), strict=True)]
+
+
+@pytest.mark.parametrize(("which", "theme"), enumerate(THEMES.values()))
+def test_texts_and_wires_stand_out(which, theme):
+    """WCAG 2 asks for 4.5 where there is text (AA), and for 3 where there are lines."""
+    tints = [value_color(v, 1.0, 1000.0) for v in (0.0, 1.0, 5.0, 30.0, 200.0, 1000.0, math.inf)]
+    tints += [(pair[which], 0.05) for pair in FAMILIES.values()]
+    tints += [(pair[which], 0.14) for pair in MARKS.values()]
+    grounds = [mixed(color, theme["card"], tint) for color, tint in tints]
+    grounds += [rgb(theme["ground"]), rgb(theme["card"])]
+    for text in (theme["ink"], theme["soft"]):
+        assert min(contrast(rgb(text), ground) for ground in grounds) >= 4.5
+    assert contrast(rgb(theme["wire"]), rgb(theme["ground"])) >= 3
+    bars = [pair[which] for pair in [*FAMILIES.values(), *MARKS.values()]]
+    assert min(contrast(rgb(bar), rgb(theme["card"])) for bar in bars) >= 3
+
+
+def test_numbers_as_text():
+    assert [size_text(v) for v in (0, 999, 1000, 999_999, 1_234_567, 5e13)] == [
+        "0 B",
+        "999 B",
+        "1 KB",
+        "1 MB",
+        "1.23 MB",
+        "50 TB",
+    ]
+    assert [value_text("seconds", v) for v in (2.5, 0.9999, 1e-3, 4.2e-7)] == [
+        "2.5 s",
+        "1 s",
+        "1 ms",
+        "420 ns",
+    ]
+    values = (0.0, 100.0, 12345.0, 0.0123, 1e-4, 2e5, math.inf, math.nan)
+    assert [value_text("gradient", v) for v in values] == (
+        ["0", "100", "12000", "0.012", "1.0e-4", "2.0e+5", "inf", "nan"]
+    )

@@ -7,10 +7,19 @@ import shutil
 import pytest
 import rustgrad as rg
 from rustgrad import nn
-from rustgrad.autograd.explorer import explore
+from rustgrad.autograd.explorer import Graph, diff, explore
 from rustgrad.autograd.explorer.groups import default_view, hierarchy
 from rustgrad.autograd.explorer.layout import arrange, place
-from rustgrad.autograd.explorer.style import cards, size_of
+from rustgrad.autograd.explorer.model import size_text
+from rustgrad.autograd.explorer.style import (
+    MEASURES,
+    cards,
+    limits,
+    measured,
+    sizes_of,
+    value_color,
+    value_text,
+)
 from rustgrad.autograd.explorer.view import seen
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -123,7 +132,7 @@ def test_the_page_places_as_python_does(show):
     page = show(made)
     boxes = hierarchy(made)
     levels, _ = arrange(made, boxes)
-    sizes = [size_of(card) for card in cards(made, boxes)]
+    sizes = sizes_of(cards(made, boxes))
     opened = default_view(boxes, len(made), True)
     placed = place(boxes, levels, opened, sizes, len(made))
     want, _ = seen(made, boxes, levels, placed)
@@ -155,6 +164,16 @@ def test_groups_open_and_close(show):
     page.locator("#expand").click()
     settle(page)
     assert sum(t.startswith("Linear") for t in titles(page)) == 8
+
+
+def test_the_name_of_a_frame_chooses_its_group(show):
+    page = show(graph())
+    page.locator("#heads .h", has_text="4 × Block").click()
+    assert page.locator("#details h2").inner_text() == "4 × Block"
+    assert page.locator(".frame.chosen").count() == 2  # the border and the name
+    page.locator("#details .action").click()
+    settle(page)
+    assert "4 × Block" in titles(page)
 
 
 def test_details(show):
@@ -201,6 +220,13 @@ def test_search(show):
     page.keyboard.press("Escape")
     assert page.locator(".card.dim").count() == 0
     page.keyboard.press("/")
+    for shape in ("3 x 8", "3×8", "3,8", "[3, 8]"):
+        page.locator("#query").fill(f"linear {shape}")
+        assert rows.count() == 4
+    page.locator("#query").fill("mul")  # not accumulate
+    assert "Nothing found" in page.inner_text("#results")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
     page.keyboard.type("test_explorer_page.py nothing")
     assert "Nothing found" in page.inner_text("#results")
 
@@ -230,6 +256,15 @@ def test_zoom_pan_and_fit(show):
         50
     )
     assert page.locator("#details").is_hidden()  # a drag chooses nothing
+    # A button that was let go elsewhere drags nothing.
+    before = view()
+    page.mouse.move(20, 300)
+    page.mouse.down()
+    page.mouse.move(21, 300)
+    page.locator("#query").hover()
+    page.mouse.up()
+    page.mouse.move(200, 400, steps=3)
+    assert view() == before
     page.keyboard.press("0")
     whole = view()
     picture = page.evaluate("[picture.width, picture.height]")
@@ -289,9 +324,39 @@ def test_themes_and_contrast(show):
         assert page.evaluate("document.documentElement.dataset.theme") != theme
 
 
+def test_numbers_and_colours_are_those_of_python(show):
+    made = graph(gradients=True)
+    page = show(made)
+    values = [0.0, 1.0, 9.994, 99.96, 999.7, 1234.5, 999_999.0, 3.2e-10, 0.00098, 0.0123, 7e12]
+    for name, text in (
+        ("bytesText", size_text),
+        *(
+            (f"{measure}Text", lambda v, m=measure: value_text(m, v))
+            for measure in ("seconds", "gradient")
+        ),
+    ):
+        assert page.evaluate(f"(values) => values.map({name})", values) == [text(v) for v in values]
+    items = [*made.nodes, *hierarchy(made).groups]
+    for measure in MEASURES:
+        page.evaluate(f"paint('{measure}')")
+        low, high = limits(made, measure)
+        want = [list(value_color(measured(measure, item), low, high)) for item in items]
+        assert page.evaluate("items.map((_, item) => colorOf(item))") == want
+
+
+def test_a_group_is_added_only_if_all_of_it_is(show):
+    both = diff(graph(2), graph(4)).graph()
+    page = show(both)
+    page.locator("#collapse").click()
+    settle(page)
+    marks = page.evaluate("graph.groups.map((group) => [group.title, group.mark])")
+    assert ["4 × Block", "changed"] in marks and ["0", None] in marks
+    assert any(mark == "added" for _, mark in marks)
+
+
 def test_derivatives_side_by_side(show):
     page = show(graph(2, backward=2))
-    heads = page.locator("#frames .p")
+    heads = page.locator("#heads .p")
     assert heads.all_text_contents() == ["Forward", "Backward", "Double backward"]
     xs = [heads.nth(i).bounding_box()["x"] for i in range(3)]
     assert xs == sorted(xs)
@@ -332,3 +397,155 @@ def test_ten_thousand_nodes(show):
     settle(page)
     assert 0 < page.locator("#cards .card").count() < 1500
     assert page.locator(".card.chosen").count() == 1
+
+
+# ------------------------------------------------------------------------------- extremes
+
+
+KEYS = ("ArrowDown", "ArrowUp", "ArrowLeft", "Enter", "e", "E", "c", "t", "+", "0", "Escape")
+
+
+def disconnected():
+    leaves = [rg.ones(i + 1, requires_grad=True) for i in range(4)]
+    return explore([leaf.exp() for leaf in leaves])
+
+
+@pytest.mark.parametrize(
+    ("make", "boxes"),
+    [
+        (lambda: Graph([], []), 0),
+        (lambda: explore(rg.ones(2, requires_grad=True)), 1),
+        (disconnected, 8),
+    ],
+)
+def test_small_and_strange_graphs(show, make, boxes):
+    page = show(make())
+    assert page.locator(".card").count() == boxes
+    page.locator("#canvas").focus()
+    for key in KEYS:
+        page.keyboard.press(key)
+    page.set_viewport_size({"width": 380, "height": 500})
+    settle(page)
+    page.keyboard.press("0")
+    settle(page)
+    assert all(
+        page.eval_on_selector_all(
+            ".card",
+            """all => all.map((card) => card.getBoundingClientRect())
+                .map((b) => b.left >= 0 && b.right <= innerWidth && b.bottom <= innerHeight)""",
+        )
+    )
+
+
+def test_a_smaller_window_shows_what_is_chosen(show):
+    page = show(graph())
+    box_of(page, "Mean").click()
+    settle(page)
+    for width in (1000, 800):
+        page.set_viewport_size({"width": width, "height": 700})
+        page.evaluate("choose(chosen)")
+        settle(page)
+        box, panel = page.locator(".chosen").bounding_box(), page.locator("#details").bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= panel["x"]
+
+
+def test_details_do_not_cover_what_was_clicked(show):
+    page = show(graph(), width=900)
+    page.evaluate("view.x += 250; draw()")
+    page.locator(".card", has_text="leaf").click()
+    settle(page)
+    box, panel = page.locator(".chosen").bounding_box(), page.locator("#details").bounding_box()
+    assert box["x"] + box["width"] <= panel["x"]
+
+
+def test_long_names_lose_their_middle(show):
+    name = "first" + "_and_on" * 60 + "_last"
+    x = rg.ones(2, requires_grad=True)
+    page = show(explore(x.exp().sum(), names={name: x}, title=name))
+    (said,) = [t for t in titles(page) if t.startswith("first")]
+    assert len(said) < 50 and "…" in said and said.endswith("_lastleaf")
+    page.locator(".card", has_text="first").click()
+    assert page.locator("#details h2").inner_text() == name
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 1280
+
+
+def test_hostile_names_stay_text(show):
+    x = rg.ones(2, requires_grad=True)
+    name = (
+        """'"><img src=x onerror="document.title='gone'"><script>document.title='gone'</script>"""
+    )
+    page = show(explore(x.exp().sum(), names={name: x}, title=name))
+    title = page.title()
+    page.keyboard.press("/")
+    page.keyboard.type("img")
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.locator("#details h2").inner_text() == name
+    assert page.locator("img").count() == 0 and page.title() == title == name
+
+
+def test_keyboard_focus_is_seen(show):
+    page = show(graph())
+    outline = "getComputedStyle(document.activeElement).outlineWidth"
+    for selector in ("#query", "#canvas", "#theme", "#details .close"):
+        if selector == "#details .close":
+            page.evaluate("choose(0)")
+        page.keyboard.press("Tab")  # the keyboard is in use
+        page.locator(selector).focus()
+        assert page.evaluate(outline) == "2px"
+
+
+def test_a_notebook_keeps_its_styles(browser, tmp_path):
+    path = tmp_path / "notebook.html"
+    shown = graph()._repr_html_()
+    path.write_text(f"<meta charset=utf-8><p id=text>above</p>{shown}<svg><text>a</text></svg>")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator(".card").first.wait_for()
+    assert page.evaluate("getComputedStyle(document.querySelector('svg text')).fill") == (
+        "rgb(0, 0, 0)"
+    )
+    assert page.evaluate("getComputedStyle(document.body).overflow") == "visible"
+    # Dialogs work in the sandbox.
+    frame.locator("#help").click()
+    frame.locator("#keys button").click()
+    assert frame.locator("#keys").is_hidden()
+    page.close()
+
+
+def test_a_page_without_scripts_says_so(browser, tmp_path):
+    path = tmp_path / "page.html"
+    graph().html(path)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert "switched off" in page.inner_text("body")
+    context.close()
+
+
+@pytest.mark.parametrize("color", ["kind", "bytes", "gradient"])
+def test_texts_of_the_picture_fit_their_boxes(browser, tmp_path, color):
+    path = tmp_path / "graph.svg"
+    made = graph(2, gradients=True)
+    picture = made.svg(color=color, expand=True)
+    path.write_text(picture, encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    over = page.evaluate(
+        """[...document.querySelectorAll('g:has(> .c)')].filter((card) => {
+            const b = card.querySelector('.c').getBBox();
+            const texts = [...card.querySelectorAll('text')].map((t) => t.getBBox());
+            return texts.some((t) => t.x < b.x || t.x + t.width > b.x + b.width
+                || t.y < b.y || t.y + t.height > b.y + b.height);
+        }).map((card) => card.textContent)"""
+    )
+    assert over == []
+    # What is drawn lies in the picture.
+    whole = page.locator("svg").bounding_box()
+    texts = page.eval_on_selector_all(
+        "svg text", "all => all.map((t) => t.getBoundingClientRect().right)"
+    )
+    assert max(texts) <= whole["x"] + whole["width"]
+    page.close()

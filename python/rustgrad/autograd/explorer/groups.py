@@ -8,10 +8,11 @@ closed, always form a graph without cycles.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .model import Graph
+from .model import Graph, Node
 
 __all__ = ["Group", "Hierarchy", "hierarchy"]
 
@@ -30,7 +31,11 @@ class Group:
     path: str = ""
     #: All nodes inside.
     count: int = 0
+    #: As of a node, for all inside: sums, the largest gradient, the mark that they share.
     bytes: int = 0
+    seconds: float | None = None
+    gradient: float | None = None
+    mark: str | None = None
     #: Whether data flows upwards in it.
     flip: bool = False
     #: How many blocks a ``repeat`` or ``more`` has.
@@ -163,7 +168,11 @@ def _repeats(graph: Graph, groups: list[Group], n: int) -> None:
                 continue
             blocks = [rest[start + k * period : start + (k + 1) * period] for k in range(times)]
             if not lone and not _alike(graph, blocks, n):
-                continue
+                # The first step of a loop often takes what needs no gradient.
+                del blocks[0]
+                start, times = start + period, times - 1
+                if times < 2 or not _alike(graph, blocks, n):
+                    continue
             items += rest[at:start]
             at = start + period * times
             holder = len(groups)
@@ -254,12 +263,7 @@ def _numbered(
             parent[item] = i
         if group.parent >= 0:
             group.flip = group.flip or kept[group.parent].flip
-    for i in range(len(kept) - 1, -1, -1):
-        group = kept[i]
-        inner = [kept[item - n] for item in group.items if item >= n]
-        own = [graph.nodes[item] for item in group.items if item < n]
-        group.count = len(own) + sum(g.count for g in inner)
-        group.bytes = sum(node.bytes for node in own) + sum(g.bytes for g in inner)
+    _measure(graph, kept, n)
     for group in kept:
         if group.kind == "module":
             outer = group.parent
@@ -273,6 +277,27 @@ def _numbered(
             group.name = f"{blocks[0].name} … {blocks[-1].name}" if group.type else ""
             group.times = len(blocks)
     return Hierarchy(kept, parent, inline, hidden)
+
+
+def _measure(graph: Graph, groups: list[Group], n: int) -> None:
+    """What each group has inside; outer groups come first."""
+    for group in reversed(groups):
+        inner = [groups[item - n] for item in group.items if item >= n]
+        own = [graph.nodes[item] for item in group.items if item < n]
+        parts: list[Node | Group] = [*own, *inner]
+        group.count = len(own) + sum([g.count for g in inner])
+        group.bytes = sum([part.bytes for part in parts])
+        seconds = [part.seconds for part in parts if part.seconds is not None]
+        gradients = [part.gradient for part in parts if part.gradient is not None]
+        marks = {part.mark for part in parts}
+        group.seconds = sum(seconds) if seconds else None
+        group.gradient = max(gradients, key=_or_infinite, default=None)
+        group.mark = marks.pop() if len(marks) == 1 else "changed" if marks else None
+
+
+def _or_infinite(value: float) -> float:
+    """Orders what is not a number last."""
+    return math.inf if math.isnan(value) else value
 
 
 def _blocks(group: Group, groups: list[Group], n: int) -> list[Group]:
@@ -290,18 +315,14 @@ def default_view(hierarchy: Hierarchy, n: int, expand: bool | int) -> set[int]:
     level = [0]
     budget = int(expand)
     while level:
-        following = []
-        for index in level:
-            for item in groups[index].items:
-                if item < n:
-                    continue
-                inner = groups[item - n]
-                phase = inner.kind == "phase"
-                if inner.kind == "more":
-                    continue
-                if phase or (budget and seen + len(inner.items) <= budget):
-                    opened.add(item - n)
-                    seen += len(inner.items)
-                    following.append(item - n)
-        level = following
+        inside = [item - n for index in level for item in groups[index].items if item >= n]
+        # What differs is opened first.
+        inside.sort(key=lambda g: groups[g].mark is None)
+        level = []
+        for g in inside:
+            kind, count = groups[g].kind, len(groups[g].items)
+            if kind == "phase" or (kind != "more" and budget and seen + count <= budget):
+                opened.add(g)
+                seen += count
+                level.append(g)
     return opened

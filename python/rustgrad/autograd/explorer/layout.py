@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from operator import sub
 from typing import NamedTuple
 
 from .groups import Hierarchy
@@ -415,47 +415,49 @@ def _columns(level: Level, half: list[float], offsets: list[tuple[float, float]]
             else:
                 link(wire.source, wire.target, leaves - reaches, 1.0)
     x = [0.0] * level.cells
-    gaps = []
+    # Layers with the places that their cells need, one beside the other.
+    down: list[tuple[list[int], list[float]]] = []
     for layer in level.layers:
-        steps, at = [], 0.0
+        shifts, at = [0.0], 0.0
         for left, right in zip(layer, layer[1:], strict=False):
-            gap = GAP if left < base and right < base else WIRE_GAP
-            steps.append(half[left] + half[right] + gap)
-        gaps.append(steps)
-        for cell, step in zip(layer, [*steps, 0.0], strict=True):
-            x[cell] = at
-            at += step
-        for cell in layer:
-            x[cell] -= at / 2
+            at += half[left] + half[right] + (GAP if left < base and right < base else WIRE_GAP)
+            shifts.append(at)
+        down.append((layer, shifts))
+        for cell, shift in zip(layer, shifts, strict=True):
+            x[cell] = shift - at / 2
     rounds = 6 if level.cells < 3000 else 1
-    down = list(zip(level.layers, gaps, strict=True))
     both = [a + b for a, b in zip(above, below, strict=True)]
     sweeps = [(above, down), (below, down[::-1])] * rounds + [(both, down)]
     for side, direction in sweeps:
-        for layer, steps in direction:
-            want, weights = [], []
-            for cell in layer:
-                near = side[cell]
-                if not near:
-                    want.append(x[cell])
-                    weights.append(0.05)
-                elif len(near) == 1:
-                    other, aside, weight = near[0]
-                    want.append(x[other] + aside)
-                    weights.append(weight)
-                else:
-                    total = moment = 0.0
-                    for other, aside, weight in near:
-                        total += weight
-                        moment += weight * (x[other] + aside)
-                    want.append(moment / total)
-                    weights.append(total)
-            if len(layer) == 1:
-                x[layer[0]] = want[0]
-            else:
-                _settle(layer, want, weights, steps, x)
+        for layer, shifts in direction:
+            want, weights = _wanted(layer, side, x)
+            _settle(layer, want, weights, shifts, x)
     _straighten(above, below, down, x)
     return x
+
+
+def _wanted(
+    layer: list[int], side: list[list[tuple[int, float, float]]], x: list[float]
+) -> tuple[list[float], list[float]]:
+    """Where the neighbours of each cell want it, and how much."""
+    want, weights = [], []
+    for cell in layer:
+        near = side[cell]
+        if not near:
+            want.append(x[cell])
+            weights.append(0.05)
+        elif len(near) == 1:
+            other, aside, weight = near[0]
+            want.append(x[other] + aside)
+            weights.append(weight)
+        else:
+            total = moment = 0.0
+            for other, aside, weight in near:
+                total += weight
+                moment += weight * (x[other] + aside)
+            want.append(moment / total)
+            weights.append(total)
+    return want, weights
 
 
 def _straighten(
@@ -464,7 +466,8 @@ def _straighten(
     down: list[tuple[list[int], list[float]]],
     x: list[float],
 ) -> None:
-    """Makes chains straight: cells of which each is the only neighbour of the next.
+    """Makes chains straight: cells of which each is the only neighbour of the next, but for such
+    that nothing leads to, which keep their distance from it.
 
     A chain wants to be where the mean of its cells is. Moving chains to the right until all have
     the distances that they need, or to the left, gives two solutions, and so does their mean.
@@ -477,8 +480,11 @@ def _straighten(
         last = -1
         for i, cell in enumerate(layer):
             at[cell] = i
-            if len(above[cell]) == 1:
-                upper, shift, _ = above[cell][0]
+            near = above[cell]
+            if len(near) > 1:
+                near = [link for link in near if above[link[0]]]
+            if len(near) == 1:
+                upper, shift, _ = near[0]
                 if len(below[upper]) == 1 and at[upper] > last:
                     last = at[upper]
                     head = chain[cell] = chain[upper]
@@ -487,41 +493,52 @@ def _straighten(
                     count[head] += 1
     follows: list[list[tuple[int, float]]] = [[] for _ in range(cells)]
     waits = [0] * cells
-    for layer, steps in down:
-        for left, right, step in zip(layer, layer[1:], steps, strict=False):
-            follows[chain[left]].append((chain[right], step + aside[left] - aside[right]))
-            waits[chain[right]] += 1
+    for layer, shifts in down:
+        head, at_head = chain[layer[0]], aside[layer[0]]
+        for i in range(1, len(layer)):
+            other, at_other = chain[layer[i]], aside[layer[i]]
+            follows[head].append((other, shifts[i] - shifts[i - 1] + at_head - at_other))
+            waits[other] += 1
+            head, at_head = other, at_other
+    rightmost = [w / c for w, c in zip(want, count, strict=True)]
+    for cell in range(cells):
+        if not above[cell] and len(below[cell]) == 1:
+            lower = below[cell][0][0]
+            if chain[lower] != cell:
+                rightmost[cell] = rightmost[chain[lower]] + aside[lower] + x[cell] - x[lower]
+    leftmost = rightmost[:]
     order = [cell for cell in range(cells) if chain[cell] == cell and not waits[cell]]
     for cell in order:
-        for other, _ in follows[cell]:
+        place = rightmost[cell]
+        for other, step in follows[cell]:
+            if place + step > rightmost[other]:
+                rightmost[other] = place + step
             waits[other] -= 1
             if not waits[other]:
                 order.append(other)
-    rightmost = [w / c for w, c in zip(want, count, strict=True)]
-    leftmost = rightmost[:]
-    for cell in order:
-        for other, step in follows[cell]:
-            rightmost[other] = max(rightmost[other], rightmost[cell] + step)
     for cell in reversed(order):
+        place = leftmost[cell]
         for other, step in follows[cell]:
-            leftmost[cell] = min(leftmost[cell], leftmost[other] - step)
+            if leftmost[other] - step < place:
+                place = leftmost[other] - step
+        leftmost[cell] = place
     for cell in range(cells):
         x[cell] = (leftmost[chain[cell]] + rightmost[chain[cell]]) / 2 + aside[cell]
 
 
 def _settle(
-    layer: list[int], want: list[float], weights: list[float], steps: list[float], x: list[float]
+    layer: list[int], want: list[float], weights: list[float], shifts: list[float], x: list[float]
 ) -> None:
     """Places a layer nearest to where its cells want to be, in least squares, at the distances
     that they need: isotonic regression, by pooling adjacent violators."""
-    if all(b - a >= step for a, b, step in zip(want, want[1:], steps, strict=False)):
+    wishes = list(map(sub, want, shifts))
+    if wishes == sorted(wishes):
         for cell, place in zip(layer, want, strict=True):
             x[cell] = place
         return
-    shifts = [0.0, *accumulate(steps)]
     blocks: list[tuple[float, float, int]] = []
-    for place, shift, weight in zip(want, shifts, weights, strict=True):
-        mean, count = place - shift, 1
+    for mean, weight in zip(wishes, weights, strict=True):
+        count = 1
         while blocks and blocks[-1][0] >= mean:
             other, more, many = blocks.pop()
             mean = (other * more + mean * weight) / (more + weight)

@@ -8,6 +8,7 @@ import json
 import linecache
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = ["Call", "Graph", "Node", "Root", "Saved", "size_text"]
+
+
+_KINDS = ("op", "custom", "leaf", "parameter")
+_MARKS = (None, "added", "removed", "changed")
 
 
 class Saved(NamedTuple):
@@ -167,15 +172,20 @@ class Graph:
         >>> graph = explore((x.exp() * 2).sum(), names={"x": x})
         >>> [node.op for node in graph.find("[2, 3]")]
         ['Leaf', 'Exp', 'Mul']
+        >>> [node.op for node in graph.find("mul [2, 3]")]
+        ['Mul']
         """
-        words = text.lower().split("\0") if "[" in text else text.lower().split()
-        return [n for n in self.nodes if all(w in self._haystack(n) for w in words)]
+        words = _joined(text).split()
+        return [n for n in self.nodes if all(word in self._haystack(n) for word in words)]
 
     def _haystack(self, node: Node) -> str:
+        """What is searched: all that a reader may know of a node."""
         shapes = " ".join(shape_text(shape) for shape, _ in node.outputs)
         module = "" if node.call is None else self.calls[node.call].path
-        parts = (node.name, node.label, module, shapes, node.site)
-        return " ".join(part for part in parts if part).lower()
+        # All leaves are called AccumulateGrad, in which a search for "mul" should not find them.
+        name = node.op if node.is_leaf else node.name
+        parts = (name, node.label, module, shapes, node.site)
+        return _joined(" ".join(part for part in parts if part))
 
     def to_dict(self) -> dict[str, Any]:
         """The graph as dictionaries, lists, strings and numbers."""
@@ -228,6 +238,11 @@ class Graph:
                 ]
                 if isinstance(entry["gradient"], str):
                     entry["gradient"] = float(entry["gradient"])
+                if entry["kind"] not in _KINDS or entry["mark"] not in _MARKS:
+                    raise ValueError(
+                        "[Graph.from_json] not the JSON of a graph: a node has the kind "
+                        f"{entry['kind']!r} and the mark {entry['mark']!r}"
+                    )
                 nodes.append(Node(**entry))
             calls = [Call(**call) for call in data["calls"]]
             roots = [Root(**root) for root in data["roots"]]
@@ -299,9 +314,10 @@ class Graph:
     def _repr_html_(self) -> str:
         document = _html.escape(self.html(), quote=True)
         style = "width:100%;height:640px;border:1px solid #8884;border-radius:8px"
+        # A frame keeps the page's styles, and a sandbox its program, away from the notebook.
         return (
-            f'<iframe srcdoc="{document}" style="{style}" title="{_html.escape(self.title)}">'
-            + ("</iframe>")
+            f'<iframe srcdoc="{document}" style="{style}" sandbox="allow-scripts" '
+            f'title="{_html.escape(self.title)}"></iframe>'
         )
 
     def __str__(self) -> str:
@@ -328,6 +344,11 @@ def plain(value: Any) -> Any:
 def number(value: float | None) -> float | str | None:
     """JSON has no numbers for what is not finite."""
     return value if value is None or math.isfinite(value) else str(value)
+
+
+def _joined(text: str) -> str:
+    """In lower case, a shape as one word: ``[2,3]``."""
+    return re.sub(r",\s+(?=\d)", ",", text.lower())
 
 
 def _written(text: str, path: str | os.PathLike | None) -> str:
@@ -357,12 +378,18 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
 
 
 def size_text(count: float) -> str:
-    """``1.5 KB``, in powers of 1000."""
+    """``1.5 KB``, in powers of 1000, with three digits."""
+    count = float(digits(count, 3))
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
-            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
+            return f"{digits(count, 3)} {unit}"
         count /= 1000
-    return f"{count:.3g} TB"
+    return f"{digits(count, 3)} TB"
+
+
+def digits(value: float, many: int) -> str:
+    """A number rounded to so many digits, without an exponent."""
+    return f"{float(f'{value:.{many}g}'):.15g}"
 
 
 def short_site(site: str | None) -> str:
@@ -378,5 +405,9 @@ def near(site: str | None) -> str | None:
 def source_line(site: str | None) -> str | None:
     """The text of the line, when the file can be read."""
     file, _, line = (site or "").rpartition(":")
-    text = linecache.getline(file, int(line)).strip() if file and line.isdigit() else ""
-    return text or None
+    if not file or not line.isdigit():
+        return None
+    try:
+        return linecache.getline(file, int(line)).strip() or None
+    except ValueError:  # no name of a file
+        return None

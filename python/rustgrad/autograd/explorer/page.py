@@ -3,126 +3,165 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from .groups import default_view, hierarchy
+from .groups import Hierarchy, default_view, hierarchy
 from .layout import Level, arrange
 from .model import Graph, near, number, size_text, source_line
-from .style import FAMILIES, MARKS, RAMP, THEMES, cards
+from .style import (
+    FAMILIES,
+    MARKS,
+    MEASURES,
+    RAMP,
+    Card,
+    asset,
+    cards,
+    heading,
+    limits,
+    measured,
+    variables,
+)
 
 __all__ = ["page"]
 
-_ASSETS = Path(__file__).with_name("assets")
+#: The page's program, in the order in which its parts need each other.
+_PROGRAM = (
+    *("data", "words", "colours", "place", "cards", "view", "drawing", "map", "choice"),
+    *("details", "search", "pointer", "keyboard", "controls"),
+)
 
 
 def page(graph: Graph, expand: bool | int) -> str:
     """The HTML of a graph."""
+    style = {"light": variables("light"), "dark": variables("dark"), "graph": asset("graph.css")}
     parts = {
         "title": escape(graph.title),
-        "style": (_ASSETS / "page.css").read_text(encoding="utf-8"),
-        "place": (_ASSETS / "place.js").read_text(encoding="utf-8"),
-        "page": (_ASSETS / "page.js").read_text(encoding="utf-8"),
+        "style": _filled(asset("page.css"), style),
+        "program": "".join(asset(f"{name}.js") for name in _PROGRAM),
         # In a script element, only `<` could mean something else.
         "data": json.dumps(_data(graph, expand), separators=(",", ":")).replace("<", "\\u003c"),
     }
-    for i, name in enumerate(("light", "dark")):
-        colors = {**THEMES[name], **{k: v[i] for k, v in (FAMILIES | MARKS).items()}}
-        rules = " ".join(f"--{key}: {value};" for key, value in colors.items())
-        parts["style"] = parts["style"].replace("{{" + name + "}}", rules)
-    # Each place is filled once, so that what is put in is not searched again.
-    text = (_ASSETS / "page.html").read_text(encoding="utf-8")
-    pieces = text.split("{{")
-    for i, piece in enumerate(pieces[1:], 1):
-        name, _, rest = piece.partition("}}")
-        pieces[i] = parts[name] + rest
-    return "".join(pieces)
+    return _filled(asset("page.html"), parts)
+
+
+def _filled(text: str, parts: dict[str, str]) -> str:
+    """A text with something in each place ``{{name}}``, in which no place is looked for."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], text)
 
 
 def _data(graph: Graph, expand: bool | int) -> dict[str, Any]:
+    """What the program gets to know."""
     boxes = hierarchy(graph)
     levels, across = arrange(graph, boxes)
     says = cards(graph, boxes)
     n = len(graph.nodes)
-    sources: dict[str | None, str | None] = {}
-    sites: dict[str | None, str | None] = {}
-    nodes = []
-    for node, card in zip(graph.nodes, says, strict=False):
-        if node.site not in sources:
-            sources[node.site], sites[node.site] = source_line(node.site), near(node.site)
-        entry = {
-            "title": card.title,
-            "aside": card.aside,
-            "line": card.line,
-            "rows": [
-                [name, shape, leaf]
-                for (name, shape), leaf in zip(
-                    card.rows, boxes.inline.get(node.id, ()), strict=True
-                )
-            ],
-            "family": card.family,
-            "name": node.name,
-            "label": node.label,
-            "module": None if node.call is None else graph.calls[node.call].path,
-            "site": sites[node.site],
-            "source": sources[node.site],
-            "outputs": node.outputs,
-            "inputs": node.inputs,
-            "number": node.number,
-            "saved": [[s.name, s.shape, s.dtype, s.bytes, s.leaf] for s in node.saved],
-            "arguments": [[k, str(v)] for k, v in node.arguments.items()],
-            "phase": node.phase,
-            "origin": node.origin,
-            "freed": node.freed,
-            "bytes": node.bytes,
-            "seconds": node.seconds,
-            "gradient": number(node.gradient),
-            "mark": node.mark,
-            "leaf": node.is_leaf,
-        }
-        # What is empty is left out.
-        nodes.append({key: value for key, value in entry.items() if value or value == 0})
-    shapes: list[Level] = []
-    places: dict[int, int] = {}
-    groups = []
-    for i, (group, level) in enumerate(zip(boxes.groups, levels, strict=True)):
-        like = level.like or level
-        if id(like) not in places:
-            places[id(like)] = len(shapes)
-            shapes.append(like)
-        card = says[n + i]
-        groups.append(
-            {
-                "kind": group.kind,
-                "title": card.title,
-                "line": card.line,
-                "type": group.type,
-                "stacked": card.stacked,
-                "path": group.path,
-                "items": group.items,
-                "count": group.count,
-                "bytes": group.bytes,
-                "flip": group.flip,
-                "shape": places[id(like)],
-                "ports": level.ports,
-                "ends": [wire[:3] for wire in level.wires],
-            }
-        )
+    groups, shapes = _groups(boxes, levels, says[n:])
+    families = {card.family for card in says[:n]}
+    marks = {node.mark for node in graph.nodes}
     return {
         "title": graph.title,
         "phases": graph.phases,
         "roots": [root.node for root in graph.roots],
         "saved": size_text(graph.saved_bytes),
-        "edges": len(graph.edges),
-        "nodes": nodes,
+        "nodes": _nodes(graph, boxes, says),
         "groups": groups,
-        "shapes": [
-            {"cells": s.cells, "layers": s.layers, "trunks": s.trunks, "ways": s.ways}
-            for s in shapes
-        ],
+        "shapes": shapes,
         "across": across,
         "hidden": sorted(boxes.hidden),
         "open": sorted(default_view(boxes, n, expand)),
+        "legend": {
+            "kind": [kind for kind in FAMILIES if kind in families],
+            "mark": [mark for mark in MARKS if mark in marks],
+        },
+        "measures": {
+            name: dict(zip(("title", "low", "high"), (title, *limits(graph, name)), strict=True))
+            for name, title in MEASURES.items()
+            if any(measured(name, node) is not None for node in graph.nodes)
+        },
         "ramp": RAMP,
     }
+
+
+def _nodes(graph: Graph, boxes: Hierarchy, says: list[Card]) -> list[dict[str, Any]]:
+    sources: dict[str | None, str | None] = {}
+    sites: dict[str | None, str | None] = {}
+    found = []
+    for node, card in zip(graph.nodes, says, strict=False):
+        if node.site not in sources:
+            sources[node.site], sites[node.site] = source_line(node.site), near(node.site)
+        leaves = boxes.inline.get(node.id, ())
+        module = None if node.call is None else graph.calls[node.call].path or graph.title
+        found.append(
+            _without_empty(
+                {
+                    "title": card.title,
+                    "aside": card.aside,
+                    "line": card.line,
+                    "rows": [[*row, leaf] for row, leaf in zip(card.rows, leaves, strict=True)],
+                    "family": card.family,
+                    "name": node.name,
+                    "label": node.label,
+                    "module": module,
+                    "site": sites[node.site],
+                    "source": sources[node.site],
+                    "outputs": node.outputs,
+                    "inputs": node.inputs,
+                    "number": node.number,
+                    "saved": [[s.name, s.shape, s.dtype, s.bytes, s.leaf] for s in node.saved],
+                    "arguments": [[k, str(v)] for k, v in node.arguments.items()],
+                    "phase": node.phase,
+                    "origin": node.origin,
+                    "freed": node.freed,
+                    "bytes": node.bytes,
+                    "seconds": node.seconds,
+                    "gradient": number(node.gradient),
+                    "mark": node.mark,
+                    "leaf": node.is_leaf,
+                }
+            )
+        )
+    return found
+
+
+def _groups(
+    boxes: Hierarchy, levels: list[Level], says: list[Card]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The groups, and the arrangements that they share."""
+    shapes: list[dict[str, Any]] = []
+    places: dict[int, int] = {}
+    groups = []
+    for group, level, card in zip(boxes.groups, levels, says, strict=True):
+        like = level.like or level
+        if id(like) not in places:
+            places[id(like)] = len(shapes)
+            shapes.append(
+                {key: getattr(like, key) for key in ("cells", "layers", "trunks", "ways")}
+            )
+        entry = {
+            "kind": group.kind,
+            "title": card.title,
+            "subtitle": heading(group)[1],
+            "line": card.line,
+            "family": card.family,
+            "type": group.type,
+            "stacked": card.stacked,
+            "path": group.path,
+            "count": group.count,
+            "bytes": group.bytes,
+            "seconds": group.seconds,
+            "gradient": number(group.gradient),
+            "mark": group.mark,
+            "flip": group.flip,
+            "shape": places[id(like)],
+        }
+        wires = [wire[:3] for wire in level.wires]
+        inside = {"items": group.items, "ports": level.ports, "ends": wires}
+        groups.append(_without_empty(entry) | inside)
+    return groups, shapes
+
+
+def _without_empty(entry: dict[str, Any]) -> dict[str, Any]:
+    """What is not empty, not false and not ``None``: a zero is something."""
+    return {k: v for k, v in entry.items() if v or (v == 0 and v is not False)}

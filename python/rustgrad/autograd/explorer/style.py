@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
+from itertools import repeat
+from pathlib import Path
 from typing import NamedTuple
+from unicodedata import east_asian_width
 
 from .groups import Group, Hierarchy
-from .model import Graph, Node, size_text
+from .model import Graph, Node, digits, size_text
 
-__all__ = ["Card", "FAMILIES", "MEASURES", "cards", "family", "heat", "size_of"]
+__all__ = [
+    "Card",
+    "FAMILIES",
+    "MARKS",
+    "MEASURES",
+    "asset",
+    "cards",
+    "family",
+    "heading",
+    "limits",
+    "measured",
+    "sizes_of",
+    "text_width",
+    "value_color",
+    "value_text",
+    "variables",
+]
+
+_ASSETS = Path(__file__).with_name("assets")
 
 #: Colours of kinds of ops, on light and on dark ground.
 FAMILIES = {
@@ -33,8 +54,8 @@ THEMES = {
         "card": "#ffffff",
         "line": "#d3d8e0",
         "ink": "#1a1e27",
-        "soft": "#5b6475",
-        "wire": "#98a2b3",
+        "soft": "#566070",
+        "wire": "#76829a",
         "inside": "#5a6b8a",
     },
     "dark": {
@@ -43,7 +64,7 @@ THEMES = {
         "line": "#323a49",
         "ink": "#e9ecf2",
         "soft": "#a0a9ba",
-        "wire": "#667085",
+        "wire": "#7a869d",
         "inside": "#9db2de",
     },
 }
@@ -57,6 +78,19 @@ MARKS = {
     "removed": ("#d6332a", "#ff7b72"),
     "changed": ("#d9780a", "#ffb454"),
 }
+
+
+def asset(name: str) -> str:
+    """The text of a file that belongs to the page."""
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def variables(theme: str) -> str:
+    """The colours of a theme, ``light`` or ``dark``, as CSS."""
+    which = list(THEMES).index(theme)
+    colors = THEMES[theme] | {name: pair[which] for name, pair in (FAMILIES | MARKS).items()}
+    return "".join(f"--{name}:{value};" for name, value in colors.items())
+
 
 #: Beginnings of the names of ops; the first family that knows one counts.
 _BEGINNINGS = {
@@ -116,24 +150,51 @@ def family(node: Node) -> str:
     return _kinds[title(node)]
 
 
-#: What colours can show: a title and a node's value.
-MEASURES: dict[str, tuple[str, Callable[[Node], float | None]]] = {
-    "bytes": ("Saved", lambda node: node.bytes or None),
-    "seconds": ("Time", lambda node: node.seconds),
-    "gradient": ("Gradient", lambda node: node.gradient),
+#: What colours can show of nodes and groups: an attribute, and what a legend says of it.
+MEASURES = {
+    "bytes": "Bytes saved",
+    "seconds": "Time of the backward",
+    "gradient": "Norm of the gradient",
 }
 
 
-def value_text(color: str, value: float) -> str:
+def measured(measure: str, of: Node | Group) -> float | None:
+    """The value that a measure has; nothing saved is none."""
+    value = getattr(of, measure)
+    return None if measure == "bytes" and not value else value
+
+
+def limits(graph: Graph, measure: str) -> tuple[float, float]:
+    """The least and the largest value of nodes that is finite and not zero."""
+    values = [measured(measure, node) for node in graph.nodes]
+    known = [v for v in values if v is not None and 0 < v < math.inf]
+    return min(known, default=0.0), max(known, default=0.0)
+
+
+def value_text(measure: str, value: float) -> str:
     """A measured value with its unit."""
-    if color == "bytes":
+    if measure == "bytes":
         return size_text(value)
-    if color == "seconds":
+    if measure == "seconds":
+        value = float(digits(value, 3))
         for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
             if value >= scale:
-                return f"{value / scale:.3g} {unit}"
+                return f"{digits(value / scale, 3)} {unit}"
         return f"{value / 1e-9:.0f} ns"
-    return f"{value:.2g}"
+    if math.isfinite(value) and (value == 0 or 1e-3 <= abs(value) < 1e5):
+        return digits(value, 2)
+    return re.sub(r"e([+-])0", r"e\1", f"{value:.1e}")
+
+
+def value_color(value: float | None, low: float, high: float) -> tuple[str, float]:
+    """The colour of a measured value, and how much of it the ground of a box has."""
+    if value is None:
+        return "var(--line)", 0.0
+    if not math.isfinite(value):
+        return RAMP[-1], 0.26
+    if value <= 0:
+        return RAMP[0], 0.1
+    return heat(math.log(value / low) / math.log(high / low) if high > low else 1.0), 0.22
 
 
 def heat(share: float) -> str:
@@ -145,15 +206,6 @@ def heat(share: float) -> str:
     return "#" + "".join(f"{v:02x}" for v in mixed)
 
 
-def share(value: float, low: float, high: float) -> float:
-    """Where a value lies between two others, on a logarithmic scale."""
-    if not (value > 0 and math.isfinite(value)):
-        return 0.0 if value == 0 else 1.0
-    if high <= low:
-        return 1.0
-    return math.log(value / low) / math.log(high / low)
-
-
 class Card(NamedTuple):
     """What a box says."""
 
@@ -162,16 +214,25 @@ class Card(NamedTuple):
     aside: str
     line: str
     #: Parameters: name and shape.
-    rows: list[tuple[str, str]]
+    rows: tuple[tuple[str, str], ...]
     family: str
     #: Boxes drawn behind it, for what is repeated.
     stacked: bool = False
 
 
-def shape_line(node: Node) -> str:
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) or "scalar"
+
+
+def _short(name: str) -> str:
+    """A name that fits a box; what is long loses its middle."""
+    return name if len(name) <= 40 else f"{name[:18]}…{name[-21:]}"
+
+
+def _shape_line(node: Node) -> str:
     """The shape of the outputs."""
     shape, dtype = node.outputs[0]
-    text = " × ".join(map(str, shape)) if shape else "scalar"
+    text = _times(shape)
     if dtype != "float32":
         text += f" {dtype}"
     return text + (f" (+{len(node.outputs) - 1})" if len(node.outputs) > 1 else "")
@@ -196,46 +257,77 @@ def cards(graph: Graph, boxes: Hierarchy) -> list[Card]:
                 aside = path.removeprefix(outer + ".") if outer else path
         name = None if node.is_leaf else node.label or roots.get(node.id)
         aside = " · ".join(part for part in (aside, name) if part)
-        rows = []
-        for leaf in boxes.inline.get(node.id, ()):
-            name = (nodes[leaf].label or "parameter").rpartition(".")[2]
-            rows.append((name, " × ".join(map(str, nodes[leaf].outputs[0][0])) or "scalar"))
-        found.append(Card(title(node), aside, shape_line(node), rows, family(node)))
+        rows = tuple(
+            (_short(title(leaf).rpartition(".")[2]), _times(leaf.outputs[0][0]))
+            for leaf in (nodes[i] for i in boxes.inline.get(node.id, ()))
+        )
+        head = _short(title(node)), _short(aside)
+        found.append(Card(*head, _shape_line(node), rows, family(node)))
     for group in groups:
-        found.append(_closed(group, boxes, len(nodes)))
+        found.append(_closed(group))
     return found
+
+
+def heading(group: Group) -> tuple[str, str]:
+    """What an open group is called, and of which type it is."""
+    if group.kind in ("repeat", "more"):
+        return _repeated(group), ""
+    return _short(group.name), "" if group.type == group.name else _short(group.type)
 
 
 def _many(count: int) -> str:
     return f"{count:,}".replace(",", "\u202f")
 
 
-def _closed(group: Group, boxes: Hierarchy, n: int) -> Card:
-    ops = f"{_many(group.count)} ops"
-    if group.kind in ("repeat", "more"):
-        more = "more " if group.kind == "more" else ""
-        title = f"{_many(group.times)} {more}× {group.type or 'block'}"
-        return Card(title, "", f"{group.name} · {ops}" if group.name else ops, [], "group", True)
-    kind = f"{group.type} · " if group.type and group.type != group.name else ""
-    return Card(group.name, "", kind + ops, [], "group")
+def _repeated(group: Group) -> str:
+    more = "more " if group.kind == "more" else ""
+    return f"{_many(group.times)} {more}× {_short(group.type or 'block')}"
 
 
-_WIDE, _THIN = set("mwMWQOGCD@%—…×"), set("iljtfrI.,:;'|()[] ")
+def _closed(group: Group) -> Card:
+    """What the box of a closed group says."""
+    title, kind = heading(group)
+    repeated = group.kind in ("repeat", "more")
+    parts = (_short(group.name) if repeated else kind, f"{_many(group.count)} ops")
+    line = " · ".join(part for part in parts if part)
+    return Card(title, "", line, (), "inside", repeated)
+
+
+class _Widths(dict[str, float]):
+    """How wide characters are; most others are as wide as digits, but not those of East Asia."""
+
+    def __missing__(self, character: str) -> float:
+        self[character] = width = 1.0 if east_asian_width(character) in "FW" else 0.63
+        return width
+
+
+_widths = _Widths(
+    dict.fromkeys("mwMWQOGCDNHU@%&—…×", 0.86) | dict.fromkeys("iljtfrI.,:;'|()[] ·", 0.38)
+)
 
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
-    """About how wide a text is in a sans-serif font; rather too wide than too narrow."""
-    units = sum(0.86 if c in _WIDE else 0.36 if c in _THIN else 0.6 for c in text)
-    return units * size * (1.06 if bold else 1.0)
+    """About how wide a text is, in sans-serif fonts as wide as DejaVu Sans."""
+    return sum(map(_widths.__getitem__, text)) * size * (1.1 if bold else 1.0)
 
 
-def size_of(card: Card, value: str = "") -> tuple[float, float]:
-    """Width and height of a box, with what is measured in it."""
+def sizes_of(says: list[Card], values: Sequence[str] = ()) -> list[tuple[float, float]]:
+    """Widths and heights of boxes, with what is measured in them."""
+    known: dict[tuple[Card, str], tuple[float, float]] = {}
+    found = []
+    for key in zip(says, values or repeat(""), strict=False):
+        if key not in known:
+            known[key] = _size(*key)
+        found.append(known[key])
+    return found
+
+
+def _size(card: Card, value: str) -> tuple[float, float]:
     head = text_width(card.title, 13, True)
     if card.aside:
         head += 8 + text_width(card.aside, 12)
     rows = [text_width(a, 11) + 18 + text_width(b, 11) + 12 for a, b in card.rows]
     line = text_width(card.line, 11.5) + (14 + text_width(value, 11.5) if value else 0)
-    width = max(head + (18 if card.family == "group" else 0), line, *rows, 72)
+    width = max(head, line, *rows, 72)
     height = 46 + (len(rows) * 17 + 7 if rows else 0)
     return round(width) + 30.0, float(height)

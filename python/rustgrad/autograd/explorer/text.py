@@ -2,9 +2,10 @@
 
 NOTE [The tree]
 It reads from the outputs back to the leaves. A node with a single input stands above it, without
-indentation; a node with several has a branch for each but the oldest one, which goes on below in
-the same column. So a long chain with residual branches stays narrow. A node stands below all that
-use it, once; where a branch reaches one that has more users, the branch ends with its number.
+indentation; a node with several has a branch for each but one, which goes on below in the same
+column: the oldest that is no leaf. So a long chain with residual branches stays narrow, and so does
+a loop. A node stands below all that use it, once; where a branch reaches one that has more users,
+the branch ends with its number.
 """
 
 from __future__ import annotations
@@ -44,17 +45,25 @@ def _line(graph: Graph, node: Node, inline: list[Node]) -> str:
     return " ".join(head)
 
 
+def _printable(text: str) -> str:
+    """Names may hold what ends a line or moves a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def _cut(text: str, width: int) -> str:
+    text = _printable(text)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _row(left: str, right: str, width: int) -> str:
     """Something at the left, and a call site at the right edge."""
-    room = width - len(right) - 2 if right else width
-    if room < 24:
+    room = width - len(right) - 2
+    if not right or room < 24:
         return _cut(left, width)
-    left = _cut(left, room)
-    return f"{left}{' ' * (width - len(left) - len(right))}{right}".rstrip() if right else left
+    left, right = _cut(left, room), _printable(right)
+    return f"{left}{' ' * (width - len(left) - len(right))}{right}"
 
 
 def tree(graph: Graph, width: int) -> str:
@@ -103,17 +112,20 @@ def tree(graph: Graph, width: int) -> str:
         tag = f"#{number} " if number in several else ""
         text = f"{first}{tag}{_line(graph, node, leaves)}"
         lines.append(_row(text, short_site(node.site), width))
-        # The oldest goes on in this column, after the others.
-        branches = sorted((i for i in inputs if i not in inline), reverse=True)
+        # The last goes on in this column, after the others.
+        branches = [i for i in inputs if i not in inline]
+        branches.sort(key=lambda i: (nodes[i].is_leaf, i), reverse=True)
         if branches:
             todo.append((branches[-1], rest, rest))
         for branch in reversed(branches[:-1]):
-            todo.append((branch, f"{rest}├─ ", f"{rest}│  "))
+            # What is cut off need not be written.
+            todo.append((branch, f"{rest}├─ ", f"{rest}│  " if len(rest) < width else rest))
     return "\n".join(lines)
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{_printable(text)}"'
 
 
 def dot(graph: Graph) -> str:

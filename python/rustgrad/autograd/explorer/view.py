@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .groups import Hierarchy
 from .layout import Level, Placed
 from .model import Graph
 
-__all__ = ["Box", "curve", "seen"]
+__all__ = ["Box", "Wires", "seen"]
 
 
 @dataclass(slots=True)
@@ -25,26 +26,42 @@ class Box:
     open: bool
 
 
+class Wires(NamedTuple):
+    """The wires of a group."""
+
+    #: The corner of the group, from which the paths go.
+    x: float
+    y: float
+    #: Each with its kind: ``to`` if it ends with an arrow, ``far`` if it goes straight whatever is
+    #: between.
+    paths: list[tuple[str, str]]
+
+
 def curve(points: list[tuple[float, float]]) -> str:
     """A smooth path that starts and ends upright; points with the same x are joined straight."""
-    parts = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-        if abs(x0 - x1) < 0.5:
-            parts.append(f"L{x1:.1f} {y1:.1f}")
+    x0, y0 = points[0]
+    at = f"{x0:.1f}"
+    path = f"M{at} {y0:.1f}"
+    for x1, y1 in points[1:]:
+        if -0.5 < x0 - x1 < 0.5:
+            path += f"L{at} {y1:.1f}"
         else:
-            half = (y0 + y1) / 2
-            parts.append(f"C{x0:.1f} {half:.1f} {x1:.1f} {half:.1f} {x1:.1f} {y1:.1f}")
-    return "".join(parts)
+            half, end = f"{(y0 + y1) / 2:.1f}", f"{x1:.1f}"
+            path += f"C{at} {half} {end} {half} {end} {y1:.1f}"
+            x0, at = x1, end
+        y0 = y1
+    return path
 
 
 def seen(
     graph: Graph, boxes: Hierarchy, levels: list[Level], placed: dict[int, Placed]
-) -> tuple[list[Box], list[tuple[str, str]]]:
-    """All boxes, outer ones first, and the paths of wires with their kinds: ``to`` for one that
-    ends with an arrow, ``far`` for one that goes straight whatever is between."""
+) -> tuple[list[Box], list[Wires]]:
+    """All boxes, outer ones first, and the wires of each group."""
     n = len(graph.nodes)
     found: list[Box] = []
-    paths: list[tuple[str, str]] = []
+    wires: list[Wires] = []
+    # Groups that look alike have the same wires.
+    known: dict[tuple[int, frozenset[int]], list[tuple[str, str]]] = {}
     todo = [(0, 0.0, 0.0)]
     while todo:
         g, left, top = todo.pop()
@@ -56,39 +73,42 @@ def seen(
             found.append(Box(item, x, y, width, part.heights[cell], inner))
             if inner:
                 todo.append((item - n, x, y))
-        if part.offsets or levels[g].wires:
-            framed = {c for c, item in enumerate(levels[g].items) if item - n in placed}
-            paths += _wires(levels[g], part, left, top, boxes.groups[g].flip, framed)
-    return found, paths
+        # Phases stand side by side, without wires.
+        if part.offsets:
+            framed = frozenset([c for c, item in enumerate(levels[g].items) if item - n in placed])
+            key = id(part), framed
+            if key not in known:
+                known[key] = list(_paths(levels[g], part, boxes.groups[g].flip, framed))
+            wires.append(Wires(left, top, known[key]))
+    return found, wires
 
 
-def _wires(
-    level: Level, part: Placed, left: float, top: float, flip: bool, framed: set[int]
+def _paths(
+    level: Level, part: Placed, flip: bool, framed: frozenset[int]
 ) -> Iterator[tuple[str, str]]:
-    base = len(level.items)
-
-    def leave(cell: int, aside: float = 0.0) -> tuple[float, float]:
-        y = part.y[cell] + (0.0 if flip else part.heights[cell])
-        return left + part.x[cell] + aside, top + y
-
-    def enter(cell: int, aside: float = 0.0) -> tuple[float, float]:
-        y = part.y[cell] + (part.heights[cell] if flip else 0.0)
-        return left + part.x[cell] + aside, top + y
-
-    asides = {w.way[0]: o[0] for w, o in zip(level.wires, part.offsets, strict=True) if w.way}
-    for source, first, turns in level.trunks:
-        points = [leave(source, asides.get(first, 0.0))]
-        for turn in range(first, first + turns):
-            points += [enter(turn), leave(turn)]
-        yield curve(points), ""
+    base, x, enter = len(level.items), part.x, part.y
+    leave = [y + tall for y, tall in zip(enter, part.heights, strict=True)]
+    if flip:
+        enter, leave = leave, enter
+    if level.trunks:
+        leaving = {
+            w.way[0]: leaves
+            for w, (leaves, _) in zip(level.wires, part.offsets, strict=True)
+            if w.way is not None
+        }
+        for source, first, turns in level.trunks:
+            points = [(x[source] + leaving[first], leave[source])]
+            for turn in range(first, first + turns):
+                points += [(x[turn], enter[turn]), (x[turn], leave[turn])]
+            yield curve(points), ""
     drawn = set()
-    for wire, (leaves, reaches) in zip(level.wires, part.offsets, strict=True):
-        if wire.way is not None and wire.way[1]:
-            start = leave(sum(wire.way) - 1)
-        else:
-            start = leave(wire.source, leaves)
-        ends = (start, enter(wire.target, reaches))
+    for (source, target, _, way), (leaves, reaches) in zip(level.wires, part.offsets, strict=True):
+        if way is not None and way[1]:
+            source, leaves = way[0] + way[1] - 1, 0.0
+        start, end = x[source] + leaves, x[target] + reaches
+        ends = (source, start, target, end)
         if ends not in drawn:
             drawn.add(ends)
-            arrow = "to" if wire.target < base and wire.target not in framed else ""
-            yield curve(list(ends)), "far" if wire.way is None else arrow
+            arrow = "to" if target < base and target not in framed else ""
+            path = curve([(start, leave[source]), (end, enter[target])])
+            yield path, "far" if way is None else arrow

@@ -146,7 +146,7 @@ function columns(shape, ends, base, half, offsets) {
   return x;
 }
 
-/** Makes chains straight: cells of which each is the only neighbour of the next. */
+/** Makes chains straight. */
 function straighten(above, below, down, x) {
   const cells = x.length, zeros = () => new Float64Array(cells);
   const chain = Int32Array.from(x, (_, c) => c), aside = zeros(), at = zeros(), waits = zeros();
@@ -155,8 +155,9 @@ function straighten(above, below, down, x) {
     let last = -1;
     layer.forEach((cell, i) => {
       at[cell] = i;
-      if (above[cell].length !== 1) return;
-      const [upper, shift] = above[cell][0];
+      const near = above[cell].length > 1 ? above[cell].filter(([upper]) => above[upper].length) : above[cell];
+      if (near.length !== 1) return;
+      const [upper, shift] = near[0];
       if (below[upper].length !== 1 || at[upper] <= last) return;
       last = at[upper];
       const head = chain[upper];
@@ -182,7 +183,13 @@ function straighten(above, below, down, x) {
       if (!waits[other]) order.push(other);
     }
   }
-  const rightmost = want.map((w, c) => w / count[c]), leftmost = rightmost.slice();
+  const rightmost = want.map((w, c) => w / count[c]), leftmost = new Float64Array(cells);
+  for (let c = 0; c < cells; c++) {
+    if (above[c].length || below[c].length !== 1) continue;
+    const lower = below[c][0][0];
+    if (chain[lower] !== c) rightmost[c] = rightmost[chain[lower]] + aside[lower] + x[c] - x[lower];
+  }
+  leftmost.set(rightmost);
   for (const cell of order) {
     for (const [other, step] of follows[cell]) rightmost[other] = Math.max(rightmost[other], rightmost[cell] + step);
   }
@@ -222,12 +229,13 @@ function curve(points) {
   const f = (v) => Math.round(v * 10) / 10;
   let [x0, y0] = points[0], d = `M${f(x0)} ${f(y0)}`;
   for (const [x1, y1] of points.slice(1)) {
-    if (Math.abs(x0 - x1) < 0.5) d += `L${f(x1)} ${f(y1)}`;
+    if (Math.abs(x0 - x1) < 0.5) d += `L${f(x0)} ${f(y1)}`;
     else {
       const half = f((y0 + y1) / 2);
       d += `C${f(x0)} ${half} ${f(x1)} ${half} ${f(x1)} ${f(y1)}`;
+      x0 = x1;
     }
-    [x0, y0] = [x1, y1];
+    y0 = y1;
   }
   return d;
 }
@@ -284,5 +292,3 @@ function addWires(graph, group, part, left, top, opened, wires) {
     drawn.add(key);
   });
 }
-
-if (typeof module !== "undefined") module.exports = { scene, place, curve };
