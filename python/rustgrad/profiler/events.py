@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from rustgrad import _C
-from rustgrad.utils.flop_counter import flop_registry, flops_of, text_table
+from rustgrad.utils._text import share_text, size_text, text_table, time_text
+from rustgrad.utils.flop_counter import flop_registry, flops_of
 
 from .ranges import Recorder
 
@@ -365,16 +366,16 @@ class EventList(list):
         whole = self.self_cpu_time_total
         columns: list[tuple[str, Callable[[Any], str]]] = [
             ("Name", lambda e: _cut(e.key, max_name_column_width)),
-            ("Self CPU %", lambda e: _share(e.self_cpu_time_total, whole)),
+            ("Self CPU %", lambda e: share_text(e.self_cpu_time_total, whole)),
             ("Self CPU", lambda e: time_text(e.self_cpu_time_total, time_unit)),
-            ("CPU total %", lambda e: _share(e.cpu_time_total, whole)),
+            ("CPU total %", lambda e: share_text(e.cpu_time_total, whole)),
             ("CPU total", lambda e: time_text(e.cpu_time_total, time_unit)),
             ("CPU time avg", lambda e: time_text(e.cpu_time, time_unit)),
         ]
         if self.profile_memory:
             columns += [
-                ("CPU Mem", lambda e: bytes_text(e.cpu_memory_usage)),
-                ("Self CPU Mem", lambda e: bytes_text(e.self_cpu_memory_usage)),
+                ("CPU Mem", lambda e: size_text(e.cpu_memory_usage)),
+                ("Self CPU Mem", lambda e: size_text(e.self_cpu_memory_usage)),
             ]
         columns.append(("# of Calls", lambda e: str(e.count)))
         if self.with_flops:
@@ -429,21 +430,6 @@ class EventList(list):
             raise RuntimeError(f"[{what}] these are sums of events; call it on profile.events()")
 
 
-def time_text(us: float, unit: str | None = None) -> str:
-    """A time in microseconds as text."""
-    if unit is None:
-        unit = "s" if us >= 1e6 else "ms" if us >= 1e3 else "us"
-    return f"{us / {'s': 1e6, 'ms': 1e3, 'us': 1.0}[unit]:.3f}{unit}"
-
-
-def bytes_text(n: int) -> str:
-    """A number of bytes as text, in powers of 1024."""
-    for size, unit in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
-        if abs(n) >= size:
-            return f"{n / size:.2f} {unit}"
-    return f"{n} B"
-
-
 def flops_text(n: int) -> str:
     """A number of operations as text."""
     if n == 0:
@@ -452,10 +438,6 @@ def flops_text(n: int) -> str:
         if n >= size:
             return f"{n / size:.3f}{unit}"
     return str(n)
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2f}%" if whole else "0.00%"
 
 
 def _cut(text: str, width: int) -> str:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import rustgrad as rg
 from rustgrad import _C
-from rustgrad.autograd.memory_report import kept_by_node, size_text
-from rustgrad.utils.flop_counter import counted, flop_registry, text_table
+from rustgrad.autograd.memory_report import kept_by_node
+from rustgrad.utils._text import size_text, text_table
+from rustgrad.utils.flop_counter import counted, flop_registry
 from rustgrad.utils.module_tracker import ModuleTracker
 
 __all__ = ["ModuleSummary", "SummaryRow", "summary"]
