@@ -15,12 +15,13 @@ from rustgrad.utils.checkpoint import checkpoint
 
 from . import functions, oracle, scalar as sc
 from .ops import MOST_ELEMENTS, OPS, Op, nested
-from .oracle import Record, Tensor, World
+from .oracle import Owner, Record, Tensor, World
 from .scalar import Scalar
-from .shapes import Shape, Unfit, is_strided, need
+from .shapes import Shape, Unfit, is_adjacent, is_strided, need
 
 LARGEST = 100.0
-PRECISION = 1e-9
+# By which numbers may differ, given the largest of what they were computed from.
+PRECISION = {oracle.DOUBLE: 1e-9, oracle.SINGLE: 1e-4}
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,11 @@ NAMES = {"rg": rg, **{n: v for n, v in vars(functions).items() if n[0].isupper()
 NAMES |= {"in_thread": functions.in_thread, "checkpoint": checkpoint}
 MODES: dict[str, tuple[str, Callable[[], Any]]] = {
     "no_grad": ("rg.no_grad()", rg.no_grad),
+    "inference": ("rg.inference_mode()", lambda: rg.inference_mode()),
     "packed": ("packed()", functions.packed),
 }
+UNRECORDED = ("no_grad", "inference")
+ORDINALS = {1: "first", 2: "second", 3: "third"}
 _compiled: dict[str, Callable[..., Any]] = {}
 
 
@@ -90,19 +94,19 @@ def weighed(
     ]
 
 
-def literal(shape: Shape, values: Sequence[float]) -> str:
+def literal(shape: Shape, values: Sequence[float], dtype: str = oracle.DOUBLE) -> str:
     """The text of a tensor."""
     if 0 in shape:
-        return f"rg.zeros({tuple(shape)}, dtype=rg.float64)"
+        return f"rg.zeros({tuple(shape)}, dtype=rg.{dtype})"
     text = str(nested(shape, values)).replace("(", "[").replace(",)", "]").replace(")", "]")
-    return f"rg.tensor({text}, dtype=rg.float64)"
+    return f"rg.tensor({text}, dtype=rg.{dtype})"
 
 
-def tensor(shape: Shape, values: Sequence[float]) -> Any:
+def tensor(shape: Shape, values: Sequence[float], dtype: str = oracle.DOUBLE) -> Any:
     """A tensor of the engine."""
     if 0 in shape:
-        return rg.zeros(shape, dtype=rg.float64)
-    return rg.tensor(nested(shape, values), dtype=rg.float64)
+        return rg.zeros(shape, dtype=getattr(rg, dtype))
+    return rg.tensor(nested(shape, values), dtype=getattr(rg, dtype))
 
 
 def elements(t: Any) -> list[float]:
@@ -110,9 +114,8 @@ def elements(t: Any) -> list[float]:
     return t.detach().reshape(-1).tolist()
 
 
-def close(got: Sequence[float], want: Sequence[float], scale: float) -> bool:
-    """Whether all numbers agree, given the size of what they were computed from."""
-    allowed = PRECISION * max(scale, 1.0)
+def close(got: Sequence[float], want: Sequence[float], allowed: float) -> bool:
+    """Whether all numbers agree."""
     return len(got) == len(want) and all(
         abs(g - w) <= allowed for g, w in zip(got, want, strict=True)
     )
@@ -126,8 +129,8 @@ def keeps(op: Op, s: Statement) -> bool:
 def is_plain(s: Statement) -> bool:
     """Whether forward mode means by a statement what reverse mode does."""
     if s.op in OPS:
-        return s.mode != "no_grad" and not OPS[s.op].once
-    return s.op not in ("grad", "requires_grad_")
+        return s.mode not in UNRECORDED and not OPS[s.op].once
+    return s.op not in ("grad", "requires_grad_", "node_hook", "detach_")
 
 
 def is_definite(records: Iterable[Record], targets: Iterable[Tensor]) -> bool:
@@ -160,6 +163,8 @@ class Machine:
         self.leaves: dict[str, list[Scalar]] = {}
         # The text of each statement, where scripts are made.
         self.texts: dict[int, str] = {}
+        # By how much numbers may differ, in units of the largest of what they come from.
+        self.precision = PRECISION[oracle.DOUBLE]
 
     # The two sides of a statement. --------------------------------------------------------------
 
@@ -169,7 +174,8 @@ class Machine:
         Raises:
             Difference: engine and oracle disagree.
         """
-        self.world.recording, self.world.packing = s.mode != "no_grad", s.mode == "packed"
+        self.world.recording, self.world.packing = s.mode not in UNRECORDED, s.mode == "packed"
+        self.world.inferring = s.mode == "inference"
         op = OPS.get(s.op)
         try:
             ins = [self.tensors[n] for n in s.ins]
@@ -239,7 +245,14 @@ class Machine:
         """What the results of a statement are called."""
         return [f"{s.out}_{i}" for i in range(count)] if op is not None and op.many else [s.out]
 
-    def call(self, s: Statement, op: Op, must: Iterable[str], results: int = 0) -> Any:
+    def call(
+        self,
+        s: Statement,
+        op: Op,
+        must: Iterable[str],
+        results: int = 0,
+        may: Iterable[str] = (),
+    ) -> Any:
         """Runs an operation of the table by the engine."""
         function = compiled(op.text, len(s.ins), len(s.params), op.kind != "write")
         arguments = [self.engine[n] for n in s.ins]
@@ -251,7 +264,7 @@ class Machine:
             names = self.names(s, op, results)
             return f"{', '.join(names)}{',' * (op.many and results == 1)} = {line}"
 
-        return self.attempt(s, text, lambda: function(*arguments, *s.params), must)
+        return self.attempt(s, text, lambda: function(*arguments, *s.params), must, may)
 
     def bind(self, s: Statement, outs: Sequence[Tensor], results: Any) -> None:
         """Names results and compares them."""
@@ -262,6 +275,7 @@ class Machine:
         need(not any(n in self.tensors for n in names))
         for name, t, result in zip(names, outs, results, strict=True):
             self.tensors[name], self.engine[name] = t, result
+            self.precision = max(self.precision, PRECISION[t.dtype])
         for name in names:
             self.compare(name)
 
@@ -271,8 +285,10 @@ class Machine:
         if tuple(got.shape) != t.shape:
             check = [f"assert {name}.shape == {t.shape}, {name}.shape"]
             raise Difference("shape", f"{name} is {tuple(got.shape)} instead of {t.shape}", check)
-        want = t.values
-        self.same_numbers("value", name, t.shape, elements(got), want, 1.0)
+        if got.dtype != getattr(rg, t.dtype):
+            check = [f"assert {name}.dtype == rg.{t.dtype}, {name}.dtype"]
+            raise Difference("dtype", f"{name} is {got.dtype} instead of {t.dtype}", check)
+        self.same_numbers("value", name, t, elements(got), t.values, 1.0)
         # Whether a view is a leaf whose history is ambiguous cannot be said.
         for flag in ("requires_grad",) if t.ambiguous else ("requires_grad", "is_leaf"):
             if getattr(got, flag) != getattr(t, flag):
@@ -280,14 +296,18 @@ class Machine:
                 raise Difference(flag, f"of {name} should be {getattr(t, flag)}", check)
 
     def same_numbers(
-        self, kind: str, name: str, shape: Shape, got: list[float], want: list[float], scale: float
+        self, kind: str, name: str, t: Tensor, got: list[float], want: list[float], scale: float
     ) -> None:
-        """Compares numbers; ``scale`` is the largest of what they were computed from."""
-        if close(got, want, max([scale, *map(abs, want)])):
+        """Compares numbers of a tensor, or its gradient.
+
+        ``scale`` is the largest of what they were computed from.
+        """
+        if close(got, want, self.precision * max([scale, 1.0, *map(abs, want)])):
             return
+        allowed = 100 * self.precision
         check = [
-            f"want = {literal(shape, want)}",
-            f"assert rg.allclose({name}, want, rtol=1e-7, atol=1e-7), ({name}, want)",
+            f"want = {literal(t.shape, want, t.dtype)}",
+            f"assert rg.allclose({name}, want, rtol={allowed:g}, atol={allowed:g}), ({name}, want)",
         ]
         raise Difference(kind, f"{name} is {got} instead of {want}", check)
 
@@ -304,19 +324,31 @@ class Machine:
 
     def _fresh(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         must = self.world.read_refusals(ins)
+        need(self.are_of_fit_types(op, ins))
         results = op.rule(self.values(ins, bool(must)), *s.params)
         for shape, nodes in results:
             need(prod(shape) <= MOST_ELEMENTS and all(abs(n.v) < LARGEST for n in nodes))
-        got = self.call(s, op, must, len(results))
+        may = self.world.save_refusals(ins, op.reads)
+        got = self.call(s, op, must, len(results), may)
         if got is REFUSED:
             return
-        outs = self.world.fresh(results, ins, op.reads, keeps(op, s), op.constants)
+        outs = self.world.fresh(results, ins, op.reads, keeps(op, s), op.constants, op.dtype)
         if op.once and outs[0].owner.record is not None:
             outs[0].owner.record.once = True
         self.bind(s, outs, got)
 
+    def are_of_fit_types(self, op: Op, ins: Sequence[Tensor]) -> bool:
+        """Whether an operation takes tensors of these types together."""
+        return not op.alike or len({t.dtype for t in ins}) == 1
+
+    def is_of_this_mode(self, t: Tensor) -> bool:
+        """Whether views and ``detach`` are clear: those of the other mode's tensors are mixed."""
+        return t.owner.storage.inference == self.world.inferring
+
     def _view(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         (t,) = ins
+        need(self.is_of_this_mode(t))
+        need(not op.adjacent or is_adjacent(t.positions))
         found = op.rule(t.shape, *s.params)
         for shape, at in found:
             need(prod(shape) <= MOST_ELEMENTS)
@@ -328,6 +360,7 @@ class Machine:
 
     def _reshape(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         (t,) = ins
+        need(self.is_of_this_mode(t))
         ((shape, at),) = op.rule(t.shape, *s.params)
         got = self.call(s, op, self.world.read_refusals(ins))
         if got is REFUSED:
@@ -341,6 +374,9 @@ class Machine:
     def _write(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         world = self.world
         target, *sources = ins
+        need(self.are_of_fit_types(op, ins))
+        # A subscript may make a view.
+        need(self.is_of_this_mode(target) or not op.text.startswith("{0}["))
         must = world.read_refusals(ins if op.region else sources)
         if op.region and not must:
             (target,) = world.views(target, [op.region(target.shape, *s.params)])
@@ -354,7 +390,8 @@ class Machine:
         ((shape, nodes),) = op.rule(values + self.values(sources, refused), *s.params)
         need(shape == values[0][0] and all(abs(n.v) < LARGEST for n in nodes))
         need(not (refused and op.family.startswith("custom")))
-        if self.call(s, op, must) is REFUSED:
+        may = world.save_refusals([target, *sources], op.reads)
+        if self.call(s, op, must, may=may) is REFUSED:
             self.compare(s.ins[0])
             return
         if ins[0].is_view or op.region:
@@ -366,22 +403,23 @@ class Machine:
 
     def do_leaf(self, s: Statement, ins: list[Tensor]) -> None:
         """``x = rg.tensor(...)``"""
-        shape, data, requires_grad = s.params
-        t = oracle.new(shape, [Scalar(v) for v in data])
+        shape, data, requires_grad, dtype = s.params
+        t = oracle.new(shape, [Scalar(v) for v in data], dtype)
         if requires_grad:
             t.owner.require(True)
             self.leaves[s.out] = t.owner.heads
         suffix = ".requires_grad_()" if requires_grad else ""
         x = self.attempt(
             s,
-            lambda: f"{s.out} = {literal(shape, data)}{suffix}",
-            lambda: tensor(shape, data).requires_grad_(requires_grad),
+            lambda: f"{s.out} = {literal(shape, data, dtype)}{suffix}",
+            lambda: tensor(shape, data, dtype).requires_grad_(requires_grad),
         )
         self.bind(s, [t], x)
 
     def do_detach(self, s: Statement, ins: list[Tensor]) -> None:
         """``y = x.detach()``"""
         x = self.engine[s.ins[0]]
+        need(self.is_of_this_mode(ins[0]))
         (attribute,) = s.params
         call = x.detach if attribute == "detach()" else lambda: x.data
         got = self.attempt(s, lambda: f"{s.out} = {s.ins[0]}.{attribute}", call)
@@ -391,6 +429,7 @@ class Machine:
         """``x.requires_grad_(...)``"""
         (t,), (wanted,), (name,) = ins, s.params, s.ins
         need(t.requires_grad != wanted and t.is_leaf and (not t.is_view or wanted))
+        need(self.is_of_this_mode(t))
         # Whether a view that was written meanwhile follows suit depends on when it was last used.
         views = [
             v for v in self.tensors.values() if v.owner is t.owner and v.is_view and v is not t
@@ -434,6 +473,46 @@ class Machine:
         for n in t.heads:
             n.hook = factor * (1.0 if n.hook is None else n.hook)
 
+    def do_node_hook(self, s: Statement, ins: list[Tensor]) -> None:
+        """``y.grad_fn.register_hook(...)``: scales what goes on, but not the gradient of ``y``."""
+        (t,), (name,), (factor, before) = ins, s.ins, s.params
+        need(t.requires_grad and not t.is_leaf and not t.ambiguous)
+        # The outputs of one node share its hooks.
+        need("_" not in name and not any(r.op == "grad" and r.params[0] for r in self.ran))
+        self.inner_hooks = True
+        node = self.engine[name].grad_fn
+
+        def scale(first: Any, *_: Any) -> tuple[Any, ...]:
+            return tuple(g if g is None else g * factor for g in first)
+
+        method, arguments = ("register_prehook", "gs") if before else ("register_hook", "gs, _")
+        self.attempt(
+            s,
+            lambda: (
+                f"{name}.grad_fn.{method}"
+                f"(lambda {arguments}: tuple(g if g is None else g * {factor} for g in gs))"
+            ),
+            lambda: getattr(node, method)(scale),
+        )
+        for n in t.heads:
+            n.partials = tuple(p * factor for p in n.partials)
+
+    def do_detach_(self, s: Statement, ins: list[Tensor]) -> None:
+        """``y.detach_()``: a leaf without a history."""
+        (t,), (name,) = ins, s.ins
+        # What a view says that still has the history is not settled.
+        need(
+            not t.is_view
+            and not any(v.owner is t.owner for v in self.tensors.values() if v is not t)
+        )
+        need(t.requires_grad and not t.is_leaf and not t.owner.retains and not t.owner.blurred)
+        y = self.engine[name]
+        self.attempt(s, lambda: f"{name}.detach_()", y.detach_)
+        owner = t.owner
+        owner.nodes = owner.heads = self.constants(t)
+        owner.record, owner.leaf, owner.grad = None, True, None
+        self.compare(name)
+
     def do_allow_mutation(self, s: Statement, ins: list[Tensor]) -> None:
         """From here on, what is saved is copied before it is overwritten."""
         need(not self.world.mutable)
@@ -461,28 +540,35 @@ class Machine:
         return found
 
     def do_backward(self, s: Statement, ins: list[Tensor]) -> None:
-        """``rg.autograd.backward(...)``"""
-        retain, threaded = s.params
+        """``rg.autograd.backward(...)`` of ``params[0]`` roots, by the leaves after them if any."""
+        count, retain, threaded = s.params
+        roots, leaves = ins[:count], ins[count:]
         need(all(t.requires_grad for t in ins) and not any(t.ambiguous for t in ins))
-        records = oracle.on_paths(self.histories(ins), None)
+        need(bool(roots) and all(t.is_leaf for t in leaves))
+        need(not leaves or not any(t.is_leaf for t in roots))
+        records = oracle.on_paths(self.histories(roots), self.histories(leaves) if leaves else None)
         may = oracle.backward_refusals(records)
-        found = sc.gradients(weighed([t.heads for t in ins], ins))
-        roots = [self.engine[n] for n in s.ins]
-        cotangents = [tensor(t.shape, weights(t.shape, i)) for i, t in enumerate(ins)]
+        found = sc.gradients(weighed([t.heads for t in roots], roots))
+        ys, xs = ([self.engine[n] for n in names] for names in (s.ins[:count], s.ins[count:]))
+        cotangents = [tensor(t.shape, weights(t.shape, i)) for i, t in enumerate(roots)]
 
         def call() -> None:
-            rg.autograd.backward(roots, cotangents, retain_graph=retain)
+            rg.autograd.backward(ys, cotangents, retain_graph=retain, inputs=xs or None)
 
         def text() -> str:
-            given = ", ".join(literal(t.shape, weights(t.shape, i)) for i, t in enumerate(ins))
-            line = f"rg.autograd.backward([{', '.join(s.ins)}], [{given}], retain_graph={retain})"
+            given = ", ".join(literal(t.shape, weights(t.shape, i)) for i, t in enumerate(roots))
+            names = ", ".join(s.ins[:count])
+            inputs = f", inputs=[{', '.join(s.ins[count:])}]" if leaves else ""
+            line = f"rg.autograd.backward([{names}], [{given}], retain_graph={retain}{inputs})"
             return f"in_thread(lambda: {line})" if threaded else line
 
         got = self.attempt(
             s, text, lambda: functions.in_thread(call) if threaded else call(), may=may
         )
         self.features["in another thread"] += threaded
-        self.settle(records, found, ins, (), got is REFUSED, retain)
+        self.features["backward for some leaves"] += bool(leaves)
+        into = [t.owner for t in leaves] if leaves else None
+        self.settle(records, found, roots, (), got is REFUSED, retain, into)
 
     def settle(
         self,
@@ -492,22 +578,26 @@ class Machine:
         targets: Sequence[Tensor],
         refused: bool,
         retain: bool,
-        accumulate: bool = True,
+        into: Sequence[Owner] | None = (),
     ) -> None:
-        """Does what a backward pass does to the graph and to ``.grad``, and compares that."""
+        """Does what a backward pass does to the graph and to ``.grad``, and compares that.
+
+        Gradients of leaves are added to those ``into`` which they go: all, if it is ``None``.
+        """
         if not retain:
             for r in records:
                 r.free(refused)
         if refused:
             # Some gradients may have arrived, and some not.
             for name, t in self.tensors.items():
-                if t.owner.grad is not None or t.owner.retains or (accumulate and t.is_leaf):
+                arrives = t.is_leaf and (into is None or t.owner in into)
+                if t.owner.grad is not None or t.owner.retains or arrives:
                     self.engine[name].grad = None
                     t.owner.grad = None
                     self.say(f"{name}.grad = None")
             return
-        reached = {*records, *self.histories(roots)}
-        strays = set() if accumulate else reached.difference(records)
+        reached = {*records, *self.histories(roots), *(o.record for o in into or ())}
+        strays = set() if into is None else reached.difference(records)
         definite = not any(r.derived for r in records)
         numbers = {n: g.v if isinstance(g, Scalar) else g for n, g in found.items()}
         scale = max(map(abs, numbers.values()), default=0.0)
@@ -518,7 +608,7 @@ class Machine:
             if owner.retains and (not definite or owner.record in strays):
                 # Whether it is retained at a root that leads to no target is the engine's choice.
                 owner.retains, owner.blurred, owner.grad = False, True, None
-            elif owner.retains or (owner.leaf and accumulate):
+            elif owner.retains or (owner.leaf and (into is None or owner in into)):
                 old = owner.grad or [0.0] * len(owner.heads)
                 new = [numbers.get(h, 0.0) for h in owner.heads]
                 owner.grad = [a + b for a, b in zip(old, new, strict=True)]
@@ -526,7 +616,10 @@ class Machine:
             if not t.is_view and t.owner.grad is not None:
                 grad = self.engine[name].grad
                 got = [0.0] * len(t.owner.grad) if grad is None else elements(grad)
-                self.same_numbers("gradient", f"{name}.grad", t.shape, got, t.owner.grad, scale)
+                if grad is not None and grad.dtype != getattr(rg, t.dtype):
+                    check = [f"assert {name}.grad.dtype == rg.{t.dtype}, {name}.grad.dtype"]
+                    raise Difference("dtype", f"{name}.grad is {grad.dtype}", check)
+                self.same_numbers("gradient", f"{name}.grad", t, got, t.owner.grad, scale)
 
     def do_grad(self, s: Statement, ins: list[Tensor]) -> None:
         """``g = rg.autograd.grad(...)[0]``, a tensor of the program."""
@@ -559,10 +652,10 @@ class Machine:
             may=oracle.backward_refusals(records),
         )  # fmt: skip
         self.features["in another thread"] += threaded
-        self.settle(records, found, [root], [target], got is REFUSED, retain or graph, False)
+        self.settle(records, found, [root], [target], got is REFUSED, retain or graph)
         if got is REFUSED:
             return
-        g = oracle.new(target.shape, [Scalar(n.v) for n in nodes])
+        g = oracle.new(target.shape, [Scalar(n.v) for n in nodes], target.dtype)
         if got.requires_grad:
             g.owner.nodes = g.owner.heads = [sc.same(n) for n in nodes]
             g.owner.record, g.owner.leaf = oracle.derivative(records), False
@@ -572,98 +665,86 @@ class Machine:
         self.bind(s, [g], got)
 
     def do_check(self, s: Statement, ins: list[Tensor]) -> None:
-        """First and second derivatives of the roots by the targets.
+        """Derivatives of the roots by the targets, up to order ``params[1]``.
 
-        The inputs are the roots and, after ``params[0]`` of them, the targets.
+        The inputs are the roots and, after ``params[0]`` of them, the targets. What is
+        differentiated again are the gradients, weighed and added up.
         """
-        (count,) = s.params
+        count, orders = s.params
         roots, targets = ins[:count], ins[count:]
         need(bool(roots) and bool(targets) and not any(t.ambiguous for t in ins))
         goals = self.histories(targets)
         records = oracle.on_paths(self.histories(roots), goals)
         need(is_definite(records, targets))
-        seeds = weighed([t.heads for t in roots], roots)
-        found = sc.gradients_with_graph([(n, Scalar(w)) for n, w in seeds])
-        zero = Scalar(0.0)
-        first = [[found.get(h, zero) for h in t.heads] for t in targets]
-        ys, xs = ([self.engine[n] for n in names] for names in (s.ins[:count], s.ins[count:]))
-        ws = [tensor(t.shape, weights(t.shape, i)) for i, t in enumerate(roots)]
+        if self.inner_hooks or not all(t.is_leaf for t in targets):
+            orders = 1
+        names, tensors, columns = list(s.ins[:count]), roots, [t.heads for t in roots]
+        ys, xs = ([self.engine[n] for n in part] for part in (names, s.ins[count:]))
+        for order, letter in enumerate("ghk"[:orders], start=1):
+            graph = order == 1 or order < orders
+            salt = 2 * (order - 1)
+            seeds = weighed(columns, tensors, salt)
+            found: Mapping[Scalar, Any]
+            if graph:
+                found = sc.gradients_with_graph([(n, Scalar(w)) for n, w in seeds])
+            else:
+                found = {n: Scalar(g) for n, g in sc.gradients(seeds).items()}
+            got = self._gradients(s, letter, names, ys, tensors, xs, salt, graph, records)
+            reached = roots if order == 1 else ()
+            self.settle(records, found, reached, targets, got is REFUSED, True)
+            if got is REFUSED:
+                return
+            self.features[f"{ORDINALS[order]} derivatives"] += 1
+            kind = "gradient" if order == 1 else f"{ORDINALS[order]} derivative"
+            columns = [[found.get(h, Scalar(0.0)) for h in t.heads] for t in targets]
+            scale = max((abs(n.v) for n in found.values()), default=0.0)
+            need(scale < 1e6)
+            for k, (t, g, nodes) in enumerate(zip(targets, got, columns, strict=True)):
+                want = [n.v for n in nodes]
+                self.same_numbers(kind, f"{letter}[{k}]", t, elements(g), want, scale)
+            if order == orders:
+                return
+            for k, (g, nodes) in enumerate(zip(got, columns, strict=True)):
+                if not g.requires_grad and any(n.number for n in nodes):
+                    check = [f"assert {letter}[{k}].requires_grad"]
+                    text = f"{letter}[{k}] has lost its history"
+                    raise Difference("requires_grad", text, check)
+            which = [k for k, g in enumerate(got) if g.requires_grad]
+            if not which:
+                return
+            names, ys = [f"{letter}[{k}]" for k in which], [got[k] for k in which]
+            tensors, columns = [targets[k] for k in which], [columns[k] for k in which]
+            records = oracle.on_paths([oracle.derivative(records)], None)
 
-        def text(line: str, names: Sequence[str], tensors: Sequence[Tensor], salt: int) -> str:
-            w = ", ".join(
-                literal(t.shape, weights(t.shape, i + salt)) for i, t in enumerate(tensors)
-            )
-            return f"{line}([{', '.join(names)}], [{', '.join(s.ins[count:])}], [{w}], "
-
-        got = self.attempt(
-            s,
-            lambda: text("g = rg.autograd.grad", s.ins[:count], roots, 0)
-            + "create_graph=True, materialize_grads=True)",
-            lambda: rg.autograd.grad(ys, xs, ws, create_graph=True, materialize_grads=True),
-            may=oracle.backward_refusals(records),
-        )
-        self.settle(records, found, roots, targets, got is REFUSED, True, False)
-        if got is REFUSED:
-            return
-        self.features["first derivatives"] += 1
-        scale = max((abs(n.v) for n in found.values()), default=0.0)
-        need(scale < 1e6)
-        for k, (t, g, nodes) in enumerate(zip(targets, got, first, strict=True)):
-            self.same_numbers(
-                "gradient", f"g[{k}]", t.shape, elements(g), [n.v for n in nodes], scale
-            )
-        if all(t.is_leaf for t in targets) and not self.inner_hooks:
-            self._check_second(s, targets, records, first, got, xs, text)
-
-    def _check_second(
+    def _gradients(
         self,
         s: Statement,
-        targets: Sequence[Tensor],
-        records: Sequence[Record],
-        first: Sequence[Sequence[Scalar]],
-        got: Sequence[Any],
+        letter: str,
+        names: Sequence[str],
+        ys: Sequence[Any],
+        tensors: Sequence[Tensor],
         xs: Sequence[Any],
-        text: Callable[..., str],
-    ) -> None:
-        """The gradient of the gradients."""
-        for k, (g, nodes) in enumerate(zip(got, first, strict=True)):
-            if not g.requires_grad and any(n.number for n in nodes):
-                check = [f"assert g[{k}].requires_grad"]
-                raise Difference("requires_grad", f"g[{k}] has lost its history", check)
-        which = [k for k, g in enumerate(got) if g.requires_grad]
-        if not which:
-            return
-        salt = 2
-        seeds = weighed([first[k] for k in which], [targets[k] for k in which], salt)
-        found = sc.gradients(seeds)
-        records = oracle.on_paths([oracle.derivative(records)], None)
-        may = oracle.backward_refusals(records)
-        gs = [got[k] for k in which]
-        us = [
-            tensor(targets[k].shape, weights(targets[k].shape, i + salt))
-            for i, k in enumerate(which)
-        ]
-        second = self.attempt(
+        salt: int,
+        graph: bool,
+        records: Iterable[Record],
+    ) -> Any:
+        """What the engine says of the roots of a check, or of gradients; or ``REFUSED``."""
+        factors = [weights(t.shape, i + salt) for i, t in enumerate(tensors)]
+        ws = [tensor(t.shape, f) for t, f in zip(tensors, factors, strict=True)]
+        how = {"create_graph" if graph else "retain_graph": True, "materialize_grads": True}
+
+        def text() -> str:
+            w = ", ".join(literal(t.shape, f) for t, f in zip(tensors, factors, strict=True))
+            by = ", ".join(s.ins[s.params[0] :])
+            options = ", ".join(f"{k}={v}" for k, v in how.items())
+            return f"{letter} = rg.autograd.grad([{', '.join(names)}], [{by}], [{w}], {options})"
+
+        return self.attempt(
             s,
-            lambda: text(
-                "h = rg.autograd.grad",
-                [f"g[{k}]" for k in which],
-                [targets[k] for k in which],
-                salt,
-            )
-            + "retain_graph=True, materialize_grads=True)",
-            lambda: rg.autograd.grad(gs, xs, us, retain_graph=True, materialize_grads=True),
-            may=may,
+            text,
+            lambda: rg.autograd.grad(ys, xs, ws, **how),
+            may=oracle.backward_refusals(records),
         )
-        self.settle(records, found, (), targets, second is REFUSED, True, False)
-        if second is REFUSED:
-            return
-        self.features["second derivatives"] += 1
-        scale = max(map(abs, found.values()), default=0.0)
-        need(scale < 1e6)
-        for k, (t, h) in enumerate(zip(targets, second, strict=True)):
-            want = [found.get(n, 0.0) for n in t.heads]
-            self.same_numbers("second derivative", f"h[{k}]", t.shape, elements(h), want, scale)
 
     # Forward mode. ------------------------------------------------------------------------------
 
@@ -692,12 +773,12 @@ class Machine:
 
     def dual_leaf(self, s: Statement, env: dict[str, Any], directions: dict[Scalar, float]) -> str:
         """Makes a leaf; one that requires grad gets a tangent instead. Returns its text."""
-        shape, data, requires_grad = s.params
-        x, text = tensor(shape, data), literal(shape, data)
+        shape, data, requires_grad, dtype = s.params
+        x, text = tensor(shape, data, dtype), literal(shape, data, dtype)
         if requires_grad:
             w = weights(shape, len(env))
-            x = forward_ad.make_dual(x, tensor(shape, w))
-            text = f"forward_ad.make_dual({text}, {literal(shape, w)})"
+            x = forward_ad.make_dual(x, tensor(shape, w, dtype))
+            text = f"forward_ad.make_dual({text}, {literal(shape, w, dtype)})"
             directions.update(zip(self.leaves[s.out], w, strict=True))
         env[s.out] = x
         return f"{s.out} = {text}"
@@ -731,12 +812,13 @@ class Machine:
             want = [found.get(t.owner.nodes[i], 0.0) for i in t.at]
             tangent = forward_ad.unpack_dual(env[name]).tangent
             got = [0.0] * len(want) if tangent is None else elements(tangent)
-            if not close(got, want, max(scale, 1.0)):
+            if not close(got, want, self.precision * max(scale, 1.0)):
+                allowed = 100 * self.precision
                 check = [
                     *lines[1:],
-                    f"want = {literal(t.shape, want)}",
+                    f"want = {literal(t.shape, want, t.dtype)}",
                     f"got = forward_ad.unpack_dual({name}).tangent",
-                    "assert rg.allclose(got, want, rtol=1e-7, atol=1e-7), (got, want)",
+                    f"assert rg.allclose(got, want, rtol={allowed:g}, atol={allowed:g})",
                 ]
                 text = f"of {name} is {got} instead of {want}"
                 code = [lines[0], *(f"    {line}" for line in check)]
