@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import rustgrad as rg
 from rustgrad.testing import fuzz
-from rustgrad.testing.fuzz import generate, machine, oracle, scalar as sc, shapes
+from rustgrad.testing.fuzz import engine, generate, history, machine, oracle, scalar as sc, shapes
 from rustgrad.testing.fuzz.ops import OPS
 from rustgrad.testing.fuzz.ops.table import each
 
@@ -32,7 +32,7 @@ class TestRun:
         assert report.programs == PROGRAMS
 
     def test_covers_every_kind_of_statement(self, report: fuzz.Report) -> None:
-        kinds = {*generate.FAMILIES, *generate.SPECIAL, *machine.MODES, "check", "forward mode"}
+        kinds = {*generate.FAMILIES, *generate.SPECIAL, *engine.MODES, "check", "forward mode"}
         kinds |= {f"{order} derivatives" for order in ("first", "second", "third")}
         kinds |= {"writes through views", "in another thread", "backward for some leaves"}
         assert kinds <= set(report.features), kinds - set(report.features)
@@ -171,7 +171,7 @@ def test_faults_are_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "WrongFirst": WrongFirst,
         "WrongSecond": WrongSecond,
     }.items():
-        monkeypatch.setitem(machine.NAMES, key, value)
+        monkeypatch.setitem(engine.NAMES, key, value)
     changed(monkeypatch, name, **changes)
     finding = first_finding()
     hoard.clear()
@@ -222,26 +222,23 @@ def test_a_wrong_engine_is_found(change: str, monkeypatch: pytest.MonkeyPatch) -
         exec(finding.script, {})
 
 
-def unhooked(self: Any, s: Any, ins: Any) -> None:
+def unhooked(m: Any, s: Any, ins: Any) -> None:
     """Hooks of nodes that scale nothing."""
-    hooks_of_nodes(self, s, ins)
+    history.node_hook(m, s, ins)
     for n in ins[0].heads:
         n.partials = (1.0,)
-
-
-hooks_of_nodes = machine.Machine.do_node_hook
 
 
 ORACLES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "nothing is refused a write": (oracle.World, "write_refusals", lambda *_: set()),
     "every write is refused": (oracle.World, "write_refusals", lambda *_: {oracle.LEAF}),
-    "no backward is refused": (machine.oracle, "backward_refusals", lambda _: set()),
+    "no backward is refused": (oracle, "backward_refusals", lambda _: set()),
     "views do not follow writes": (oracle.Tensor, "refresh", forgets_stale_views),
     "detached tensors share nothing": (
         oracle.World, "detach", lambda _, t: oracle.new(t.shape, [sc.Scalar(v) for v in t.values]),
     ),
     "a write is one of constants": (oracle.World, "write", writes_views_only),
-    "hooks of nodes are forgotten": (machine.Machine, "do_node_hook", unhooked),
+    "hooks of nodes are forgotten": (machine.STATEMENTS, "node_hook", unhooked),
     "float32 is float64": (oracle, "promoted", lambda _: oracle.DOUBLE),
     "anything can be saved": (oracle.World, "save_refusals", lambda *_: set()),
     "a product forgets a factor": (sc, "times", lambda a, b: sc.scaled(a, b.v)),
@@ -252,7 +249,8 @@ ORACLES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
 def test_a_wrong_oracle_is_found(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its rules matters: without it, the engine seems wrong."""
     where, name, wrong = ORACLES[change]
-    monkeypatch.setattr(where, name, wrong)
+    put = monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr
+    put(where, name, wrong)
     assert len(first_finding().program) <= 8
 
 

@@ -35,8 +35,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from .generate import program
-from .machine import Difference, Machine
-from .shrink import Program, examine, leak, live, script, shrunk
+from .machine import Machine
+from .shrink import examine, leak, live, script, shrunk
+from .statement import Difference, Program
 
 __all__ = ["Finding", "Report", "examine", "one", "run"]
 

@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .machine import Difference, Machine, Statement
+from .machine import Machine
 from .ops import MOST_ELEMENTS, OPS, Draw
 from .oracle import Tensor
 from .shapes import Unfit, need
+from .statement import Difference, Statement
 
 SHAPES = [
     (),

@@ -12,12 +12,11 @@ from typing import Any
 import rustgrad as rg
 
 from . import functions
-from .machine import Difference, Machine, Statement
+from .machine import Machine
 from .ops import OPS
 from .oracle import DOUBLE
 from .shapes import Unfit
-
-Program = Sequence[Statement]
+from .statement import Difference, Program, Statement
 
 
 def live() -> tuple[int, int]:
