@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections import defaultdict
+from typing import NamedTuple
 
 import pytest
 import rustgrad as rg
@@ -690,3 +692,32 @@ class TestBudget:
             with memory_budget(0):
                 raise Boom
         rg.ones(1, requires_grad=True).exp().backward()
+
+
+class Batch(list):
+    """A list that knows more than its items."""
+
+
+class Pair(NamedTuple):
+    x: object
+    y: object
+
+
+def test_tensors_in_subclasses_of_containers_are_saved():
+    """Containers keep what else they have, and a tensor in them that is overwritten is noticed."""
+    x = leaf(1.0, 2.0)
+    batch = Batch([x])
+    batch.scale = 3.0
+    pair = Pair(x, defaultdict(list, z=leaf(0.5, -0.5)))
+
+    def function(batch, pair):
+        return (batch[0] * pair.x * pair.y["z"]).exp() * batch.scale
+
+    (want,) = rg.autograd.grad(function(batch, pair).sum(), x)
+    (got,) = rg.autograd.grad(checkpoint(function, batch, pair).sum(), x)
+    assert rg.equal(got, want)
+    y = checkpoint(function, batch, pair)
+    with rg.no_grad():
+        pair.y["z"].add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .events import EventList, MemoryPoint, events_of, memory_of
+from .events import EventList, MemoryPoint
 from .ranges import Range, Recorder
+from .tree import events_of, memory_of
 
 __all__ = [
     "ProfilerAction",

@@ -30,6 +30,8 @@ from rustgrad import _C
 from rustgrad.autograd.grad_mode import enable_grad
 from rustgrad.autograd.graph import saved_tensors_hooks
 
+from ._tree import map_tree
+
 __all__ = [
     "CheckpointError",
     "CheckpointPolicy",
@@ -84,24 +86,12 @@ def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
 # Arguments: tensors in tuples, lists and dictionaries are saved, everything else is held as it is.
 
 
-def _save(value: Any) -> Any:
-    if _C.is_tensor(value):
-        return _C.SavedTensor(value, "checkpoint")
-    if type(value) in (tuple, list):
-        return type(value)(_save(v) for v in value)
-    if type(value) is dict:
-        return {k: _save(v) for k, v in value.items()}
-    return value
+def _save(args: Any) -> Any:
+    return map_tree(lambda x: _C.SavedTensor(x, "checkpoint") if _C.is_tensor(x) else x, args)
 
 
-def _load(value: Any) -> Any:
-    if isinstance(value, _C.SavedTensor):
-        return value.unpack()
-    if type(value) in (tuple, list):
-        return type(value)(_load(v) for v in value)
-    if type(value) is dict:
-        return {k: _load(v) for k, v in value.items()}
-    return value
+def _load(args: Any) -> Any:
+    return map_tree(lambda x: x.unpack() if isinstance(x, _C.SavedTensor) else x, args)
 
 
 class _Holder:
