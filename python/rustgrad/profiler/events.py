@@ -249,6 +249,15 @@ class EventList(list):
 
     Attributes:
         record_shapes: as the profile's; ``profile_memory``, ``with_stack``, ``with_flops`` too.
+
+    >>> import rustgrad as rg
+    >>> with rg.profiler.profile() as prof:
+    ...     _ = rg.ones(2) + rg.ones(2)
+    >>> events = prof.events()
+    >>> [event.name for event in events]
+    ['ones', 'ones', 'add']
+    >>> [(row.key, row.count) for row in events.key_averages()]
+    [('ones', 2), ('add', 1)]
     """
 
     def __init__(
@@ -282,13 +291,17 @@ class EventList(list):
         return sum(event.self_cpu_time_total for event in self)
 
     def key_averages(
-        self, group_by_input_shape: bool = False, group_by_stack_n: int = 0
+        self,
+        group_by_input_shape: bool = False,
+        group_by_stack_n: int = 0,
+        group_by_overload_name: bool = False,
     ) -> EventList:
         """As :meth:`profile.key_averages`."""
         if group_by_input_shape and not self.record_shapes:
             raise ValueError(
                 "[key_averages] group_by_input_shape=True needs a profile with record_shapes=True"
             )
+        self._check_single("key_averages")
         by_line = group_by_stack_n > 0
         sums: dict[Any, FunctionEventAvg] = {}
         for event in self:
@@ -310,10 +323,9 @@ class EventList(list):
         Raises:
             RuntimeError: these are sums already.
         """
+        self._check_single("total_average")
         total = FunctionEventAvg(FunctionEvent("Total", "op", 0, 0))
         for event in self:
-            if not isinstance(event, FunctionEvent):
-                raise RuntimeError("[total_average] these are sums; call it on profile.events()")
             total.add(event, outermost=event.cpu_parent is None)
         return total
 

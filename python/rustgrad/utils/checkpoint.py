@@ -63,7 +63,19 @@ _early_stop: bool | None = None
 
 @contextmanager
 def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
-    """Sets whether checkpoints that are made inside stop computing again when they have enough."""
+    """Sets whether checkpoints that are made inside stop computing again when they have enough.
+
+    >>> import rustgrad as rg
+    >>> def function(x):
+    ...     y = x.exp()
+    ...     print("exp is done")
+    ...     return y
+    >>> with set_checkpoint_early_stop(False):
+    ...     y = checkpoint(function, rg.ones(2, requires_grad=True))
+    exp is done
+    >>> y.sum().backward()
+    exp is done
+    """
     global _early_stop
     before, _early_stop = _early_stop, enable
     try:
@@ -74,12 +86,22 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
 
 @contextmanager
 def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
-    """Accepted: errors of checkpoints always name the ops that differ."""
+    """Accepted: errors of checkpoints always name the ops that differ.
+
+    >>> import rustgrad as rg
+    >>> with set_checkpoint_debug_enabled(True):
+    ...     checkpoint(rg.exp, rg.ones(2, requires_grad=True)).sum().backward()
+    """
     yield
 
 
 def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
-    """The default ``context_fn``: two contexts that do nothing."""
+    """The default ``context_fn``: two contexts that do nothing.
+
+    >>> first, again = noop_context_fn()
+    >>> with first:
+    ...     pass
+    """
     return nullcontext(), nullcontext()
 
 
@@ -346,7 +368,17 @@ def checkpoint_sequential(
 
 
 class CheckpointPolicy(enum.Enum):
-    """What a selective checkpoint does with the results of an op."""
+    """What a selective checkpoint does with the results of an op.
+
+    Both ways of saving are the same here, and both of computing again.
+
+    >>> import functools, rustgrad as rg
+    >>> def policy(ctx, op, *inputs):
+    ...     return CheckpointPolicy.MUST_SAVE if op == "exp" else CheckpointPolicy.PREFER_RECOMPUTE
+    >>> contexts = functools.partial(create_selective_checkpoint_contexts, policy)
+    >>> x = rg.zeros(2, requires_grad=True)
+    >>> checkpoint(lambda t: t.exp().sin(), x, context_fn=contexts).sum().backward()
+    """
 
     MUST_SAVE = 0
     PREFER_SAVE = 1
@@ -487,12 +519,15 @@ class memory_budget:
 
     @property
     def evictions(self) -> int:
+        """How many saved tensors went."""
         return self._budget.account()[0]
 
     @property
     def recomputations(self) -> int:
+        """How many ops ran again."""
         return self._budget.account()[1]
 
     @property
     def exceeded(self) -> int:
+        """The most bytes that tensors held when nothing was left to go."""
         return self._budget.account()[2]

@@ -122,6 +122,10 @@ def run(
 
     Returns:
         What was covered and found.
+
+    >>> report = run(programs=5, seed=3)
+    >>> report.features["leaf"] >= 5
+    True
     """
     report = Report(seed)
     start = time.perf_counter()
@@ -170,6 +174,9 @@ def one(
 
     Returns:
         The shrunk program, if it shows a difference.
+
+    >>> one(seed=3, number=4) is None
+    True
     """
     before = live()
     machine = Machine()

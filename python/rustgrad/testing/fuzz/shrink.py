@@ -39,6 +39,11 @@ def examine(program: Program, script: bool = False) -> tuple[Difference | None, 
 
     Raises:
         Unfit: the program makes no sense.
+
+    >>> leaf = Statement("leaf", (), ((2,), (0.5, -1.0), True, DOUBLE), "x")
+    >>> difference, lines = examine([leaf, Statement("sin", ("x",), (), "y")], script=True)
+    >>> difference is None, lines[-1]
+    (True, 'y = x.sin()')
     """
     before = live()
     machine = Machine(script)
