@@ -165,7 +165,10 @@ def program(machine: Machine, rng: random.Random, most: int) -> list[Statement]:
     for i in range(rng.randint(2, most)):
         for _ in range(8):
             try:
-                run(statement(rng, d, f"t{i}"))
+                s = statement(rng, d, f"t{i}")
+                run(s)
+                if s.op == "backward" and rng.random() < 0.4:
+                    run(s)  # Gradients add up, or the graph is gone.
                 break
             except Unfit:
                 continue
