@@ -694,6 +694,35 @@ class TestBudget:
         rg.ones(1, requires_grad=True).exp().backward()
 
 
+def test_a_parameter_that_is_written_before_the_backward_is_noticed():
+    net = rg.nn.Sequential(rg.nn.Linear(2, 3), rg.nn.Tanh())
+    optimizer = rg.optim.SGD(net.parameters(), lr=0.1)
+    for steps in (0, 1):
+        loss = checkpoint(net, leaf(1.0, 2.0).float()).sum()
+        loss.backward(retain_graph=True)
+        optimizer.zero_grad()
+        for p in net.parameters():
+            p.grad = rg.ones_like(p)
+        for _ in range(steps):
+            optimizer.step()
+        if steps:
+            with pytest.raises(RuntimeError, match=r"inplace operation: .*version 1 instead.*linear"):
+                loss.backward()
+        else:
+            loss.backward()
+
+
+def test_a_leaf_that_is_packed_by_hooks_may_be_written():
+    x = leaf(1.0, 2.0)
+    with graph.saved_tensors_hooks(lambda t: t.clone(), lambda kept: kept):
+        y = checkpoint(lambda t: (t * t).exp(), x)
+    want = ((x * x).exp() * 2 * x).detach()
+    with rg.no_grad():
+        x.zero_()
+    y.sum().backward()
+    assert rg.equal(x.grad, want)
+
+
 class Batch(list):
     """A list that knows more than its items."""
 

@@ -14,7 +14,8 @@ with the random numbers of the first time, and the tensors that ops save now fil
 it stops as soon as all are filled. A place holder lives as long as the node that saved it, so what
 was computed again goes as soon as the backward has used it. Arguments are saved like any tensor, so
 a checkpoint within a checkpoint keeps nothing itself, and an argument that is written in place
-before the backward is noticed.
+before the backward is noticed. So is a leaf that requires grad, like a parameter, wherever the
+function has it from; other tensors that it reads without getting them are its own business.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from rustgrad import _C
 from rustgrad.autograd.grad_mode import enable_grad
 from rustgrad.autograd.graph import saved_tensors_hooks
 
-from ._tree import map_tree
+from ._tree import leaves, map_tree
 
 __all__ = [
     "CheckpointError",
@@ -128,10 +129,13 @@ class _Holder:
 class _Saved:
     """What is known of a tensor that an op has saved."""
 
-    __slots__ = ("holder", "op", "site", "shape", "dtype")
+    __slots__ = ("holder", "op", "site", "shape", "dtype", "leaf", "version")
 
     def __init__(self, t: Any, holder: _Holder) -> None:
         self.holder = weakref.ref(holder)
+        # Of a leaf that requires grad it is the tensor itself, not another handle, that is saved.
+        self.leaf = weakref.ref(t) if t.requires_grad and t.is_leaf else None
+        self.version = t._version
         self.op, self.site = _C.saving_op(), _C.current_site()
         self.shape, self.dtype = t.shape, t.dtype
 
@@ -156,6 +160,7 @@ class _Frame:
         self.function, self.context, self.rng_state = function, context, rng_state
         self.early_stop, self.determinism_check = early_stop, determinism_check
         self.args, self.kwargs = _save(args), _save(kwargs)
+        self.given = {id(x) for x in leaves((args, kwargs)) if _C.is_tensor(x)}
         self.saved: list[_Saved] = []
         # What was computed again, for the backward of this number.
         self.task: int | None = None
@@ -166,7 +171,10 @@ class _Frame:
 
         def pack(t: Any) -> _Holder:
             holder = _Holder(len(self.saved))
-            self.saved.append(_Saved(t, holder))
+            saved = _Saved(t, holder)
+            if id(t) in self.given:
+                saved.leaf = None  # Arguments know by themselves.
+            self.saved.append(saved)
             return holder
 
         return saved_tensors_hooks(pack, self.tensor)
@@ -185,7 +193,20 @@ class _Frame:
                 return tensors[holder]
         return self.tensors[holder]
 
+    def check_leaves(self) -> None:
+        """Raises if a leaf that the function reads was written in place since."""
+        for saved in self.saved:
+            t = None if saved.leaf is None else saved.leaf()
+            if t is not None and t._version != saved.version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: a leaf that a checkpoint's function reads is at version "
+                    f"{t._version}; expected version {saved.version} instead. It is what {saved}. "
+                    "Write to it after the backward, or to a clone"
+                )
+
     def compute_again(self) -> None:
+        self.check_leaves()
         args, kwargs = _load(self.args), _load(self.kwargs)
         found = 0
 
@@ -288,7 +309,8 @@ def checkpoint(
     Raises:
         CheckpointError: in the backward, when the function does something else than before. The
             first op that differs is named.
-        RuntimeError: in the backward, when an argument was written in place since.
+        RuntimeError: in the backward, when an argument, or a leaf that requires grad and that the
+            function has from elsewhere, was written in place since.
 
     >>> import rustgrad as rg
     >>> x = rg.ones(3, requires_grad=True)
