@@ -129,13 +129,10 @@ class _Holder:
 class _Saved:
     """What is known of a tensor that an op has saved."""
 
-    __slots__ = ("holder", "op", "site", "shape", "dtype", "leaf", "version")
+    __slots__ = ("holder", "op", "site", "shape", "dtype")
 
     def __init__(self, t: Any, holder: _Holder) -> None:
         self.holder = weakref.ref(holder)
-        # Of a leaf that requires grad it is the tensor itself, not another handle, that is saved.
-        self.leaf = weakref.ref(t) if t.requires_grad and t.is_leaf else None
-        self.version = t._version
         self.op, self.site = _C.saving_op(), _C.current_site()
         self.shape, self.dtype = t.shape, t.dtype
 
@@ -162,6 +159,8 @@ class _Frame:
         self.args, self.kwargs = _save(args), _save(kwargs)
         self.given = {id(x) for x in leaves((args, kwargs)) if _C.is_tensor(x)}
         self.saved: list[_Saved] = []
+        # Of a leaf it is the tensor itself, not another handle, that is saved: with its version.
+        self.leaves: list[tuple[weakref.ref[Any], int, _Saved]] = []
         # What was computed again, for the backward of this number.
         self.task: int | None = None
         self.tensors: weakref.WeakKeyDictionary[_Holder, Any] = weakref.WeakKeyDictionary()
@@ -172,9 +171,10 @@ class _Frame:
         def pack(t: Any) -> _Holder:
             holder = _Holder(len(self.saved))
             saved = _Saved(t, holder)
-            if id(t) in self.given:
-                saved.leaf = None  # Arguments know by themselves.
             self.saved.append(saved)
+            # Arguments know by themselves.
+            if t.requires_grad and t.is_leaf and id(t) not in self.given:
+                self.leaves.append((weakref.ref(t), t._version, saved))
             return holder
 
         return saved_tensors_hooks(pack, self.tensor)
@@ -195,13 +195,13 @@ class _Frame:
 
     def check_leaves(self) -> None:
         """Raises if a leaf that the function reads was written in place since."""
-        for saved in self.saved:
-            t = None if saved.leaf is None else saved.leaf()
-            if t is not None and t._version != saved.version:
+        for reference, version, saved in self.leaves:
+            t = reference()
+            if t is not None and t._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an "
                     f"inplace operation: a leaf that a checkpoint's function reads is at version "
-                    f"{t._version}; expected version {saved.version} instead. It is what {saved}. "
+                    f"{t._version}; expected version {version} instead. It is what {saved}. "
                     "Write to it after the backward, or to a clone"
                 )
 
