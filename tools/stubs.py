@@ -263,9 +263,12 @@ def extension() -> str:
 def package() -> str:
     """The text of `__init__.pyi`: the imports of `__init__.py`, with every name said."""
     imports, constants, taken = ["import builtins"], [], set()
-    for node in reversed(ast.parse((PACKAGE / "__init__.py").read_text()).body):
+    body = ast.parse((PACKAGE / "__init__.py").read_text()).body
+    # `if TYPE_CHECKING` has what is imported when it is asked for.
+    nodes = [n for node in body for n in (node.body if isinstance(node, ast.If) else [node])]
+    for node in reversed(nodes):
         # Backwards, because a later definition of a name is the one that counts.
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+        if isinstance(node, ast.ImportFrom) and node.level:
             module = "." * node.level + (node.module or "")
             names = [alias.name for alias in node.names]
             if names == ["*"]:

@@ -9,6 +9,8 @@ tensor([2., 4., 6.])
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import _C
 from ._C import (
     Generator,
@@ -78,8 +80,6 @@ from . import (  # noqa: E402
     memory,
     nn,
     optim,
-    profiler,
-    testing,
 )
 from ._functions import *  # noqa: E402, F403
 from ._numerics import finfo, iinfo  # noqa: E402
@@ -90,3 +90,11 @@ from .autograd import (  # noqa: E402
     set_grad_enabled,
 )
 from .nn.functional import hardshrink, pairwise_distance, prelu, rrelu, rrelu_  # noqa: E402
+
+if TYPE_CHECKING:
+    from . import profiler, testing
+else:
+    from ._lazy import lazily
+
+    __getattr__, __dir__ = lazily(__name__, profiler="profiler", testing="testing")
+    del lazily

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+from collections import defaultdict
+from typing import NamedTuple
 
 import pytest
 import rustgrad as rg
@@ -690,3 +692,61 @@ class TestBudget:
             with memory_budget(0):
                 raise Boom
         rg.ones(1, requires_grad=True).exp().backward()
+
+
+def test_a_parameter_that_is_written_before_the_backward_is_noticed():
+    net = rg.nn.Sequential(rg.nn.Linear(2, 3), rg.nn.Tanh())
+    optimizer = rg.optim.SGD(net.parameters(), lr=0.1)
+    for steps in (0, 1):
+        loss = checkpoint(net, leaf(1.0, 2.0).float()).sum()
+        loss.backward(retain_graph=True)
+        optimizer.zero_grad()
+        for p in net.parameters():
+            p.grad = rg.ones_like(p)
+        for _ in range(steps):
+            optimizer.step()
+        if steps:
+            with pytest.raises(RuntimeError, match=r"inplace operation: .*version 1 instead.*linear"):
+                loss.backward()
+        else:
+            loss.backward()
+
+
+def test_a_leaf_that_is_packed_by_hooks_may_be_written():
+    x = leaf(1.0, 2.0)
+    with graph.saved_tensors_hooks(lambda t: t.clone(), lambda kept: kept):
+        y = checkpoint(lambda t: (t * t).exp(), x)
+    want = ((x * x).exp() * 2 * x).detach()
+    with rg.no_grad():
+        x.zero_()
+    y.sum().backward()
+    assert rg.equal(x.grad, want)
+
+
+class Batch(list):
+    """A list that knows more than its items."""
+
+
+class Pair(NamedTuple):
+    x: object
+    y: object
+
+
+def test_tensors_in_subclasses_of_containers_are_saved():
+    """Containers keep what else they have, and a tensor in them that is overwritten is noticed."""
+    x = leaf(1.0, 2.0)
+    batch = Batch([x])
+    batch.scale = 3.0
+    pair = Pair(x, defaultdict(list, z=leaf(0.5, -0.5)))
+
+    def function(batch, pair):
+        return (batch[0] * pair.x * pair.y["z"]).exp() * batch.scale
+
+    (want,) = rg.autograd.grad(function(batch, pair).sum(), x)
+    (got,) = rg.autograd.grad(checkpoint(function, batch, pair).sum(), x)
+    assert rg.equal(got, want)
+    y = checkpoint(function, batch, pair)
+    with rg.no_grad():
+        pair.y["z"].add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 import rustgrad as rg
 from rustgrad.testing import fuzz
-from rustgrad.testing.fuzz import generate, machine, oracle, scalar as sc, shapes
+from rustgrad.testing.fuzz import engine, generate, history, machine, oracle, scalar as sc, shapes
 from rustgrad.testing.fuzz.ops import OPS
+from rustgrad.testing.fuzz.ops.table import each
 
 SEED = int(os.environ.get("RUSTGRAD_FUZZ_SEED", "0"))
 PROGRAMS = int(os.environ.get("RUSTGRAD_FUZZ_PROGRAMS", "1500"))
@@ -30,13 +32,14 @@ class TestRun:
         assert report.programs == PROGRAMS
 
     def test_covers_every_kind_of_statement(self, report: fuzz.Report) -> None:
-        kinds = {*generate.FAMILIES, *generate.SPECIAL, "no_grad", "check"}
-        kinds |= {"first derivatives", "second derivatives", "forward mode"}
-        kinds |= {"writes through views", "in another thread"}
+        kinds = {*generate.FAMILIES, *generate.SPECIAL, *engine.MODES, "check", "forward mode"}
+        kinds |= {f"{order} derivatives" for order in ("first", "second", "third")}
+        kinds |= {"writes through views", "in another thread", "backward for some leaves"}
         assert kinds <= set(report.features), kinds - set(report.features)
 
     def test_covers_every_refusal(self, report: fuzz.Report) -> None:
         reasons = {v for k, v in vars(oracle).items() if k.isupper() and isinstance(v, str)}
+        reasons -= {oracle.DOUBLE, oracle.SINGLE}
         found = {k.removeprefix("refused: ") for k in report.features if k.startswith("refused")}
         assert found == reasons
 
@@ -48,6 +51,11 @@ class TestRun:
         one, two = (fuzz.run(programs=60, seed=5, jobs=jobs) for jobs in (1, 2))
         assert one.features == two.features and one.statements == two.statements
 
+    @pytest.mark.parametrize("wrong", [{"programs": -1}, {"jobs": 0}, {"max_statements": 1}])
+    def test_numbers_that_are_too_small(self, wrong: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be at least"):
+            fuzz.run(**wrong)
+
     def test_command_line(self) -> None:
         command = [sys.executable, "-m", "rustgrad.testing.fuzz", "--programs", "20", "--seed", "3"]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -56,10 +64,11 @@ class TestRun:
 
 
 def first_finding(most: int = 600) -> fuzz.Finding:
-    """The first program that shows a difference."""
+    """The first program that shows a difference, and does so again."""
     for number in range(most):
         finding = fuzz.one(11, number)
-        if finding is not None:
+        # A wrong oracle may change by what is asked of it while a program is drawn.
+        if finding is not None and finding.script:
             return finding
     raise AssertionError(f"{most} programs show nothing")
 
@@ -94,6 +103,13 @@ class WrongFirst(WrongSecond):
         return g * 3 * x * x * rg.where(x > 1, 0.5, 1.0)
 
 
+def first_two_of_sine(a: sc.Scalar) -> sc.Scalar:
+    """``sin(a)``, whose second derivative is taken for a constant."""
+    s, c = math.sin(a.v), math.cos(a.v)
+    slope = lambda: sc._function(a, c, -s, lambda: sc.Scalar(-s))  # noqa: E731
+    return sc._function(a, s, c, slope)
+
+
 SINE = {"text": "{0}.sin()"}
 FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a wrong value": ("cos", SINE, "value"),
@@ -103,15 +119,45 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"text": "{0}.movedim({p0}, {p1}).clone()"},
         "value|missing refusal",
     ),
-    "a view instead of a copy": ("clone", {"text": "{0}[...]"}, "value"),
+    "a view instead of a copy": ("clone", {"text": "{0}[...]"}, "value|refusal"),
     "a wrong gradient": ("neg", {"text": "{0} - 2 * {0}.detach()"}, "gradient"),
     "a wrong gradient of some elements": ("Cube", {"text": "WrongFirst.apply({0})"}, "gradient"),
     "a wrong second derivative": ("Cube", {"text": "WrongSecond.apply({0})"}, "second derivative"),
     "a lost history": ("square", {"text": "({0} * {0}).detach()"}, "requires_grad"),
     "an error": ("flip", {"text": "{0}.flip(99 + {p0})"}, "refusal"),
     "a leak": ("tril", {"text": "(hoard.append({0}), {0}.tril({p0}))[1]"}, "leak"),
-    "a write that is lost": ("add_", {"text": "{0}.clone().add_({1})"}, "value"),
+    "a write that is lost": (
+        "add_",
+        {"text": "{0}.clone().add_({1})"},
+        "value|missing refusal",
+    ),
     "a write to too much": ("fill part", {"text": "{0}.fill_({p1})"}, "value"),
+    "strides that go to a copy": (
+        "as_strided",
+        {"text": "{0}.as_strided({p0}, {p1}).clone()"},
+        "value|missing refusal",
+    ),
+    "a sum of nothing that is not 0": (
+        "sum",
+        {"text": "{0}.sum({p0}, keepdim={p1}) + float(0 in {0}.shape)"},
+        "value",
+    ),
+    "a wrong type": ("add", {"text": "({0} + {1}).double()"}, "dtype"),
+    "a cast without a history": ("double", {"text": "{0}.double().detach()"}, "requires_grad"),
+    "a checkpoint in a checkpoint that is lost": (
+        "checkpoint in a checkpoint",
+        {
+            "text": "checkpoint(lambda a, b: checkpoint(lambda c: c.sin(), (a * b).detach()) * b, "
+            "{0}, {1})",
+            "rule": each(lambda a, b: sc.times(sc.sin(sc.times(a, b)), b)),
+        },
+        "gradient",
+    ),
+    "an oracle with a wrong third derivative": (
+        "sin",
+        {"rule": each(lambda a: first_two_of_sine(a))},
+        "third derivative",
+    ),
     "an oracle that rolls the other way": (
         "roll",
         {"rule": lambda ins, by, d: OPS["roll_"].rule(ins, -by, d)},
@@ -130,7 +176,7 @@ def test_faults_are_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "WrongFirst": WrongFirst,
         "WrongSecond": WrongSecond,
     }.items():
-        monkeypatch.setitem(machine.NAMES, key, value)
+        monkeypatch.setitem(engine.NAMES, key, value)
     changed(monkeypatch, name, **changes)
     finding = first_finding()
     hoard.clear()
@@ -139,7 +185,7 @@ def test_faults_are_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     code = [line for line in finding.script.splitlines() if line and "import" not in line]
     assert len(code) <= 11, finding
     scope = {"hoard": hoard, "WrongFirst": WrongFirst, "WrongSecond": WrongSecond}
-    with pytest.raises((AssertionError, IndexError)):
+    with pytest.raises((AssertionError, IndexError, RuntimeError)):
         exec(finding.script, scope)
     scope.clear()
     hoard.clear()
@@ -157,15 +203,61 @@ def writes_views_only(world: Any, t: Any, nodes: Any, *rest: Any) -> None:
         t.owner.nodes[i] = n
 
 
+def backward_for_all(tensors: Any, grads: Any, retain_graph: Any, inputs: Any = None) -> None:
+    """``backward`` that gives to all leaves."""
+    rg._C.backward(tensors, grads, retain_graph, False, None)
+
+
+def backward_once(tensors: Any, grads: Any, retain_graph: Any, inputs: Any = None) -> None:
+    """``backward`` that does nothing the second time."""
+    if not hasattr(tensors[0], "done"):
+        tensors[0].done = True
+        rg._C.backward(tensors, grads, retain_graph, False, inputs)
+
+
+ENGINES: dict[str, tuple[Any, str, Any, str]] = {
+    "inputs of backward are ignored": (
+        rg.autograd, "backward", backward_for_all, "gradient|refusal",
+    ),
+    "a second backward is ignored": (
+        rg.autograd, "backward", backward_once, "gradient|missing refusal",
+    ),
+    "detach_ does nothing": (rg.Tensor, "detach_", lambda t: t, "requires_grad"),
+    "inference mode is no_grad": (
+        rg, "inference_mode", rg.no_grad, "missing refusal",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ENGINES)
+def test_a_wrong_engine_is_found(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, name, wrong, kind = ENGINES[change]
+    monkeypatch.setattr(where, name, wrong)
+    finding = first_finding()
+    assert finding.kind in kind.split("|") and len(finding.program) <= 5, finding
+    with pytest.raises((AssertionError, RuntimeError)):
+        exec(finding.script, {})
+
+
+def unhooked(m: Any, s: Any, ins: Any) -> None:
+    """Hooks of nodes that scale nothing."""
+    history.node_hook(m, s, ins)
+    for n in ins[0].heads:
+        n.partials = (1.0,)
+
+
 ORACLES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "nothing is refused a write": (oracle.World, "write_refusals", lambda *_: set()),
     "every write is refused": (oracle.World, "write_refusals", lambda *_: {oracle.LEAF}),
-    "no backward is refused": (machine.oracle, "backward_refusals", lambda _: set()),
+    "no backward is refused": (oracle, "backward_refusals", lambda _: set()),
     "views do not follow writes": (oracle.Tensor, "refresh", forgets_stale_views),
     "detached tensors share nothing": (
         oracle.World, "detach", lambda _, t: oracle.new(t.shape, [sc.Scalar(v) for v in t.values]),
     ),
     "a write is one of constants": (oracle.World, "write", writes_views_only),
+    "hooks of nodes are forgotten": (machine.STATEMENTS, "node_hook", unhooked),
+    "float32 is float64": (oracle, "promoted", lambda _: oracle.DOUBLE),
+    "anything can be saved": (oracle.World, "save_refusals", lambda *_: set()),
     "a product forgets a factor": (sc, "times", lambda a, b: sc.scaled(a, b.v)),
 }  # fmt: skip
 
@@ -174,7 +266,8 @@ ORACLES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
 def test_a_wrong_oracle_is_found(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its rules matters: without it, the engine seems wrong."""
     where, name, wrong = ORACLES[change]
-    monkeypatch.setattr(where, name, wrong)
+    put = monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr
+    put(where, name, wrong)
     assert len(first_finding().program) <= 8
 
 

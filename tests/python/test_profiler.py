@@ -553,7 +553,32 @@ def test_activities():
         profile([ProfilerActivity.CPU, ProfilerActivity.CUDA])
     with pytest.raises(TypeError, match="one is a str"):
         profile(activities=["cpu"])
+    with pytest.raises(ValueError, match="activities is empty"):
+        profile(activities=[])
     assert ProfilerAction.RECORD_AND_SAVE.value == 3
+
+
+def test_arguments_that_cannot_be_called():
+    with pytest.raises(TypeError, match="schedule cannot be called: a int"):
+        profile(schedule=5)
+    with pytest.raises(TypeError, match="on_trace_ready cannot be called: a str"):
+        profile(on_trace_ready="trace.json")
+
+
+def test_ranges_that_are_not_entered_or_have_no_name():
+    with pytest.raises(TypeError, match="name must be a str, not a int"):
+        record_function(5)
+    with pytest.raises(RuntimeError, match="the range 'a' was not entered"):
+        record_function("a").__exit__(None, None, None)
+
+
+def test_sums_cannot_be_summed():
+    with profile() as prof:
+        rg.ones(1)
+    sums = prof.key_averages(group_by_overload_name=True)
+    for summed in (sums.key_averages, sums.total_average):
+        with pytest.raises(RuntimeError, match="these are sums of events"):
+            summed()
 
 
 def test_tensorboard_trace_handler(tmp_path):
@@ -574,8 +599,15 @@ def test_old_names():
     with old.profile(enabled=False) as nothing:
         rg.ones(1)
     assert nothing is None
-    with pytest.raises(ValueError, match="use_cuda"):
-        old.profile(use_cuda=True)
+    with old.profile(use_device=None, use_kineto=True, acc_events=True) as prof:
+        assert str(prof) == "<unfinished rustgrad.autograd.profiler.profile>"
+        rg.ones(1)
+    assert len(prof.key_averages(group_by_overload_name=True)) == 1
+    with pytest.raises(RuntimeError, match="because of enabled=False"):
+        old.profile(enabled=False).key_averages()
+    for elsewhere in ({"use_cuda": True}, {"use_device": "cuda"}, {"use_cpu": False}):
+        with pytest.raises(ValueError, match="ops run on the CPU"):
+            old.profile(**elsewhere)
     with pytest.raises(AttributeError, match="there is no emit_nvtx"):
         old.emit_nvtx  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):

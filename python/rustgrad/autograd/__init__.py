@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rustgrad import _C
 
-from . import forward_ad, functional, graph, profiler
+from . import forward_ad, functional, graph
 from .anomaly_mode import (
     detect_anomaly,
     is_anomaly_enabled,
@@ -18,6 +18,13 @@ from .explain import guard, why
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+
+if TYPE_CHECKING:
+    from . import profiler
+else:
+    from .._lazy import lazily
+
+    __getattr__, __dir__ = lazily(__name__, profiler="profiler")
 
 __all__ = [
     "Function",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rustgrad import _C
-from rustgrad.utils.flop_counter import text_table
+from rustgrad.utils._text import size_text, text_table
 from rustgrad.utils.module_tracker import ModuleTracker, NodeClock
 
 from ._holders import holders_of
@@ -148,14 +148,6 @@ def _rows_table(title: str, rows: Sequence[KeptRow], total: int | None, limit: i
         for row, size in zip(cells, sizes, strict=True):
             row.append(f"{100 * size / total:.1f}%" if total else "0.0%")
     return text_table(header, cells)
-
-
-def size_text(n: int) -> str:
-    """``1.50 KB``, in powers of 1024."""
-    for size, unit in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
-        if n >= size:
-            return f"{n / size:.2f} {unit}"
-    return f"{n} B"
 
 
 def _is_leaf(node: Any) -> bool:

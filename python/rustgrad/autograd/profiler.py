@@ -39,8 +39,14 @@ class profile:
     Args:
         enabled: if false, nothing is noted.
         use_cuda: must be false: ops run on the CPU.
-        record_shapes: as there; ``with_flops``, ``profile_memory``, ``with_stack`` and
-            ``with_modules`` too.
+        use_device: must be ``None`` or ``"cpu"``.
+        record_shapes: as there; ``with_flops``, ``profile_memory``, ``with_stack``,
+            ``with_modules`` and ``acc_events`` too.
+        use_kineto: accepted; there is one implementation.
+        use_cpu: must be true.
+
+    Raises:
+        ValueError: another device than the CPU is asked for.
 
     >>> import rustgrad as rg
     >>> with rg.autograd.profiler.profile() as prof:
@@ -54,14 +60,21 @@ class profile:
         enabled: bool = True,
         *,
         use_cuda: bool = False,
+        use_device: str | None = None,
         record_shapes: bool = False,
         with_flops: bool = False,
         profile_memory: bool = False,
         with_stack: bool = False,
         with_modules: bool = False,
+        use_kineto: bool = False,
+        use_cpu: bool = True,
+        acc_events: bool = False,
     ) -> None:
-        if use_cuda:
-            raise ValueError("[profile] use_cuda=True: ops run on the CPU")
+        if use_cuda or not use_cpu or use_device not in (None, "cpu"):
+            raise ValueError(
+                f"[profile] use_cuda={use_cuda}, use_device={use_device!r}, use_cpu={use_cpu}: ops "
+                "run on the CPU; leave these arguments out"
+            )
         self.enabled = enabled
         self._profile = _profile(
             record_shapes=record_shapes,
@@ -69,6 +82,7 @@ class profile:
             profile_memory=profile_memory,
             with_stack=with_stack,
             with_modules=with_modules,
+            acc_events=acc_events,
         )
 
     def __enter__(self) -> profile | None:
@@ -83,7 +97,13 @@ class profile:
 
     @property
     def function_events(self) -> EventList:
-        """The events."""
+        """The events.
+
+        Raises:
+            RuntimeError: nothing has been recorded.
+        """
+        if not self.enabled:
+            raise RuntimeError("[profile] nothing has been recorded, because of enabled=False")
         return self._profile.events()
 
     @property
@@ -92,10 +112,13 @@ class profile:
         return self.function_events.self_cpu_time_total
 
     def key_averages(
-        self, group_by_input_shape: bool = False, group_by_stack_n: int = 0
+        self,
+        group_by_input_shape: bool = False,
+        group_by_stack_n: int = 0,
+        group_by_overload_name: bool = False,
     ) -> EventList:
         """As :meth:`rustgrad.profiler.profile.key_averages`."""
-        return self._profile.key_averages(group_by_input_shape, group_by_stack_n)
+        return self.function_events.key_averages(group_by_input_shape, group_by_stack_n)
 
     def total_average(self) -> FunctionEventAvg:
         """The sum of all events."""
@@ -114,4 +137,6 @@ class profile:
         self._profile.export_stacks(path, metric)
 
     def __str__(self) -> str:
+        if self._profile._events is None:
+            return f"<unfinished {__name__}.profile>"
         return str(self.function_events)

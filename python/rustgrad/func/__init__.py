@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from rustgrad import _C
 from rustgrad.autograd import forward_ad
+from rustgrad.utils._tree import leaves, map_tree
 
 __all__ = ["jvp"]
 
@@ -45,11 +46,11 @@ def jvp(
             "jvp(f, primals, tangents): expected primals to be a tuple. E.g. it should be valid "
             f"to call f(*primals), but got {type(primals).__name__}"
         )
-    points, directions = list(_leaves(primals)), list(_leaves(tangents))
+    points, directions = list(leaves(primals)), list(leaves(tangents))
     if not points:
         raise RuntimeError("jvp(f, primals, tangents): expected primals to be non-empty")
-    for kind, leaves in (("primals", points), ("tangents", directions)):
-        for leaf in leaves:
+    for kind, parts in (("primals", points), ("tangents", directions)):
+        for leaf in parts:
             if not _C.is_tensor(leaf):
                 raise RuntimeError(
                     f"jvp(f, primals, tangents): expected {kind} to contain only tensors, but got "
@@ -63,7 +64,7 @@ def jvp(
     with forward_ad.dual_level() as level:
         pairs = zip(points, directions, strict=True)
         duals = iter([forward_ad.make_dual(x, v, level=level) for x, v in pairs])
-        result = func(*_map(lambda _: next(duals), primals))
+        result = func(*map_tree(lambda _: next(duals), primals))
         aux: tuple = ()
         if has_aux:
             if not (isinstance(result, tuple) and len(result) == 2):
@@ -72,15 +73,15 @@ def jvp(
                     "(output, aux)"
                 )
             result, extra = result
-            aux = (_map(lambda t: _unpack(t, level)[0], extra),)
-        for leaf in _leaves(result):
+            aux = (map_tree(lambda t: _unpack(t, level)[0], extra),)
+        for leaf in leaves(result):
             if not _C.is_tensor(leaf):
                 raise RuntimeError(
                     "jvp(f, primals, tangents): expected f to return only tensors, but got "
                     f"{type(leaf).__name__}"
                 )
-        output = _map(lambda t: _unpack(t, level)[0], result)
-        derivative = _map(lambda t: _tangent(t, level, strict), result)
+        output = map_tree(lambda t: _unpack(t, level)[0], result)
+        derivative = map_tree(lambda t: _tangent(t, level, strict), result)
     return (output, derivative, *aux)
 
 
@@ -99,27 +100,5 @@ def _tangent(output: Any, level: int, strict: bool) -> Any:
     return _C.zeros_like(primal.detach())
 
 
-# Structures of tensors: tuples (also named ones), lists and dictionaries.
-
-
-def _map(function: Callable[[Any], Any], tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return type(tree)((key, _map(function, value)) for key, value in tree.items())
-    if isinstance(tree, (tuple, list)):
-        parts = [_map(function, part) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return function(tree)
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, (tuple, list)):
-        yield tree
-        return
-    for part in tree:
-        yield from _leaves(part)
-
-
 def _shape_of(tree: Any) -> Any:
-    return _map(lambda leaf: "*", tree)
+    return map_tree(lambda leaf: "*", tree)

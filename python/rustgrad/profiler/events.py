@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from rustgrad import _C
-from rustgrad.utils.flop_counter import flop_registry, flops_of, text_table
-
-from .ranges import Recorder
+from rustgrad.utils._text import share_text, size_text, text_table, time_text
 
 __all__ = [
     "EventList",
     "FunctionEvent",
     "FunctionEventAvg",
     "MemoryPoint",
-    "events_of",
-    "memory_of",
 ]
 
 
@@ -254,6 +249,15 @@ class EventList(list):
 
     Attributes:
         record_shapes: as the profile's; ``profile_memory``, ``with_stack``, ``with_flops`` too.
+
+    >>> import rustgrad as rg
+    >>> with rg.profiler.profile() as prof:
+    ...     _ = rg.ones(2) + rg.ones(2)
+    >>> events = prof.events()
+    >>> [event.name for event in events]
+    ['ones', 'ones', 'add']
+    >>> [(row.key, row.count) for row in events.key_averages()]
+    [('ones', 2), ('add', 1)]
     """
 
     def __init__(
@@ -287,13 +291,17 @@ class EventList(list):
         return sum(event.self_cpu_time_total for event in self)
 
     def key_averages(
-        self, group_by_input_shape: bool = False, group_by_stack_n: int = 0
+        self,
+        group_by_input_shape: bool = False,
+        group_by_stack_n: int = 0,
+        group_by_overload_name: bool = False,
     ) -> EventList:
         """As :meth:`profile.key_averages`."""
         if group_by_input_shape and not self.record_shapes:
             raise ValueError(
                 "[key_averages] group_by_input_shape=True needs a profile with record_shapes=True"
             )
+        self._check_single("key_averages")
         by_line = group_by_stack_n > 0
         sums: dict[Any, FunctionEventAvg] = {}
         for event in self:
@@ -315,10 +323,9 @@ class EventList(list):
         Raises:
             RuntimeError: these are sums already.
         """
+        self._check_single("total_average")
         total = FunctionEventAvg(FunctionEvent("Total", "op", 0, 0))
         for event in self:
-            if not isinstance(event, FunctionEvent):
-                raise RuntimeError("[total_average] these are sums; call it on profile.events()")
             total.add(event, outermost=event.cpu_parent is None)
         return total
 
@@ -365,16 +372,16 @@ class EventList(list):
         whole = self.self_cpu_time_total
         columns: list[tuple[str, Callable[[Any], str]]] = [
             ("Name", lambda e: _cut(e.key, max_name_column_width)),
-            ("Self CPU %", lambda e: _share(e.self_cpu_time_total, whole)),
+            ("Self CPU %", lambda e: share_text(e.self_cpu_time_total, whole)),
             ("Self CPU", lambda e: time_text(e.self_cpu_time_total, time_unit)),
-            ("CPU total %", lambda e: _share(e.cpu_time_total, whole)),
+            ("CPU total %", lambda e: share_text(e.cpu_time_total, whole)),
             ("CPU total", lambda e: time_text(e.cpu_time_total, time_unit)),
             ("CPU time avg", lambda e: time_text(e.cpu_time, time_unit)),
         ]
         if self.profile_memory:
             columns += [
-                ("CPU Mem", lambda e: bytes_text(e.cpu_memory_usage)),
-                ("Self CPU Mem", lambda e: bytes_text(e.self_cpu_memory_usage)),
+                ("CPU Mem", lambda e: size_text(e.cpu_memory_usage)),
+                ("Self CPU Mem", lambda e: size_text(e.self_cpu_memory_usage)),
             ]
         columns.append(("# of Calls", lambda e: str(e.count)))
         if self.with_flops:
@@ -429,21 +436,6 @@ class EventList(list):
             raise RuntimeError(f"[{what}] these are sums of events; call it on profile.events()")
 
 
-def time_text(us: float, unit: str | None = None) -> str:
-    """A time in microseconds as text."""
-    if unit is None:
-        unit = "s" if us >= 1e6 else "ms" if us >= 1e3 else "us"
-    return f"{us / {'s': 1e6, 'ms': 1e3, 'us': 1.0}[unit]:.3f}{unit}"
-
-
-def bytes_text(n: int) -> str:
-    """A number of bytes as text, in powers of 1024."""
-    for size, unit in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
-        if abs(n) >= size:
-            return f"{n / size:.2f} {unit}"
-    return f"{n} B"
-
-
 def flops_text(n: int) -> str:
     """A number of operations as text."""
     if n == 0:
@@ -452,10 +444,6 @@ def flops_text(n: int) -> str:
         if n >= size:
             return f"{n / size:.3f}{unit}"
     return str(n)
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2f}%" if whole else "0.00%"
 
 
 def _cut(text: str, width: int) -> str:
@@ -468,135 +456,3 @@ def _place(event: Any, width: int) -> str:
     text = text if len(text) <= width or width < 4 else "..." + text[3 - width :]
     more = getattr(event, "lines", 1) - 1
     return f"{text} (+{more} more)" if more else text
-
-
-class _Lines(dict[int, "str | None"]):
-    """``file:line`` by the numbers that the core gives to lines."""
-
-    def __missing__(self, site: int) -> str | None:
-        self[site] = _C.describe_site(site).removeprefix(" at ") or None
-        return self[site]
-
-
-def memory_of(recorder: Recorder, raw: Sequence[Any]) -> list[MemoryPoint]:
-    """The memory after each of the core's events."""
-    lines = _Lines()
-    points = [MemoryPoint(recorder.begin / 1000, recorder.bytes_at_begin, None, None)]
-    points += [MemoryPoint(e[2] / 1000, e[6], e[0], lines[e[3]]) for e in raw]
-    return points
-
-
-def events_of(recorder: Recorder, raw: Sequence[Any], options: dict[str, Any]) -> EventList:
-    """The core's events, ranges, calls of modules, and nodes, as a tree."""
-    now = recorder.core.now()
-    tracker = recorder.tracker
-    events = []
-    for r in recorder.ranges:
-        event = FunctionEvent(r.name, "range", r.begin, r.end if r.end >= 0 else now)
-        event.args = r.args
-        events.append(event)
-    for call in () if tracker is None else tracker.calls:
-        end = now if call.ended is None else call.ended
-        if end >= recorder.begin:
-            begin = max(call.began, recorder.begin)
-            events.append(FunctionEvent(call.path, "module", begin, end))
-    names: dict[int, str] = {}
-    lines = _Lines()
-    ops = []
-    held = recorder.bytes_at_begin
-    for entry in raw:
-        ops.append(_op_event(entry, options, lines))
-        ops[-1].self_cpu_memory_usage = entry[6] - held
-        held = entry[6]
-        if entry[7] is not None:
-            names[entry[7][0]] = entry[7][1].removeprefix("torch::autograd::")
-    # Of two that begin at once the longer is the outer one. The core notes inner ops first.
-    events += reversed(ops)
-    events.sort(key=lambda e: (e.begin, -e.end))
-    found = EventList(**options)
-    todo: list[tuple[FunctionEvent, str | None]] = [
-        (root, None) for root in reversed(_with_nodes(_nest(events), None, names))
-    ]
-    while todo:
-        event, module = todo.pop()
-        event.id = len(found)
-        if event.kind == "module":
-            module = event.name
-        event.module = module
-        if tracker is not None and event.node is not None:
-            event.module = tracker.path_of(event.node) or module
-        found.append(event)
-        if event.kind in ("range", "module"):
-            event.cpu_children = _with_nodes(event.cpu_children, event, names)
-        todo.extend((child, module) for child in reversed(event.cpu_children))
-    for event in reversed(found):
-        if event.flops:
-            _forget_flops(event)
-        event.cpu_memory_usage = event.self_cpu_memory_usage + sum(
-            child.cpu_memory_usage for child in event.cpu_children
-        )
-    return found
-
-
-def _op_event(entry: Any, options: dict[str, Any], lines: _Lines) -> FunctionEvent:
-    name, begin, end, site, inputs, outputs, _, node = entry
-    event = FunctionEvent(name, "op", begin, end)
-    event.call_line = event.line = lines[site]
-    if node is not None:
-        event.node = node[0]
-        event.line = lines[node[2]] or event.line
-    if options["record_shapes"]:
-        event.input_shapes = [list(shape) for shape, _ in inputs]
-        event.input_types = [str(dtype).removeprefix("rustgrad.") for _, dtype in inputs]
-        event.output_shapes = [list(shape) for shape, _ in outputs]
-    if options["with_stack"] and event.line:
-        event.stack = [event.line]
-    if options["with_flops"]:
-        event.flops = flops_of(entry, flop_registry) or 0
-    return event
-
-
-def _nest(events: Iterable[FunctionEvent]) -> list[FunctionEvent]:
-    """Makes events, sorted by begin, children of those that contain them; returns the others."""
-    roots: list[FunctionEvent] = []
-    open_: list[FunctionEvent] = []
-    for event in events:
-        while open_ and open_[-1].end < event.end:
-            open_.pop()
-        if open_:
-            event.cpu_parent = open_[-1]
-            open_[-1].cpu_children.append(event)
-        else:
-            roots.append(event)
-        open_.append(event)
-    return roots
-
-
-def _with_nodes(
-    siblings: list[FunctionEvent], parent: FunctionEvent | None, names: dict[int, str]
-) -> list[FunctionEvent]:
-    """Puts ops that follow each other and run for the same node into an event for the node."""
-    grouped: list[FunctionEvent] = []
-    for event in siblings:
-        if event.kind != "op" or event.node is None:
-            grouped.append(event)
-            continue
-        last = grouped[-1] if grouped else None
-        if last is None or last.kind != "node" or last.node != event.node:
-            last = FunctionEvent(names[event.node], "node", event.begin, event.end)
-            last.node, last.line, last.call_line = event.node, event.line, event.call_line
-            last.stack, last.cpu_parent = event.stack, parent
-            grouped.append(last)
-        event.cpu_parent = last
-        last.cpu_children.append(event)
-        last.end = max(last.end, event.end)
-    return grouped
-
-
-def _forget_flops(event: FunctionEvent) -> None:
-    """An op with a formula counts for all that ran within it."""
-    todo = list(event.cpu_children)
-    while todo:
-        inner = todo.pop()
-        inner.flops = 0
-        todo.extend(inner.cpu_children)

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .events import EventList, MemoryPoint, events_of, memory_of
+from .events import EventList, MemoryPoint
 from .ranges import Range, Recorder
+from .tree import events_of, memory_of
 
 __all__ = [
     "ProfilerAction",
@@ -124,8 +125,16 @@ def tensorboard_trace_handler(
         dir_name: the folder, which is made if need be.
         worker_name: the beginning of the files' names; the default is host and process.
         use_gzip: compress the files.
-    """
 
+    >>> import tempfile
+    >>> import rustgrad as rg
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     handler = tensorboard_trace_handler(folder, "worker")
+    ...     with rg.profiler.profile(on_trace_ready=handler):
+    ...         _ = rg.ones(2)
+    ...     os.listdir(folder)  # doctest: +ELLIPSIS
+    ['worker....pt.trace.json']
+    """
     import socket
 
     def handler(prof: profile) -> None:
@@ -145,7 +154,7 @@ class profile:
     nanoseconds, which noting costs; ranges and totals contain that.
 
     Args:
-        activities: accepted; ops run on the CPU, and others are warned of.
+        activities: must contain something; ops run on the CPU, and others are warned of.
         schedule: a function from the number of a step to a :class:`ProfilerAction`, such as
             :func:`schedule` returns. The program then calls :meth:`step` at the end of each step.
             Without it everything is recorded.
@@ -160,6 +169,10 @@ class profile:
             :mod:`rustgrad.utils.flop_counter`.
         with_modules: also note calls of modules, and which module an op belongs to.
         acc_events: keep the events of all cycles of a schedule, not only of the last one.
+
+    Raises:
+        ValueError: ``activities`` is empty.
+        TypeError: an activity is none, or ``schedule`` or ``on_trace_ready`` cannot be called.
 
     Profiles nest like any block: what watches ops (a memory budget, another profile) and was
     entered after :meth:`start` must be left before :meth:`stop`.
@@ -185,6 +198,12 @@ class profile:
         with_modules: bool = False,
         acc_events: bool = False,
     ) -> None:
+        activities = None if activities is None else list(activities)
+        if activities == []:
+            raise ValueError("[profile] activities is empty: leave it out, or give the CPU's")
+        for name, function in (("schedule", schedule), ("on_trace_ready", on_trace_ready)):
+            if function is not None and not callable(function):
+                raise TypeError(f"[profile] {name} cannot be called: a {type(function).__name__}")
         for activity in activities or ():
             if not isinstance(activity, ProfilerActivity):
                 raise TypeError(
@@ -311,7 +330,10 @@ class profile:
         return self._events
 
     def key_averages(
-        self, group_by_input_shape: bool = False, group_by_stack_n: int = 0
+        self,
+        group_by_input_shape: bool = False,
+        group_by_stack_n: int = 0,
+        group_by_overload_name: bool = False,
     ) -> EventList:
         """Sums of the events of each name.
 
@@ -319,6 +341,7 @@ class profile:
             group_by_input_shape: other shapes of inputs are another row; needs ``record_shapes``.
             group_by_stack_n: if positive, another line of the program is another row. One line is
                 known of each op, whatever the number.
+            group_by_overload_name: accepted; overloads of an op have names of their own.
 
         Raises:
             RuntimeError: nothing has been recorded yet.

@@ -137,6 +137,10 @@ class record_function:
         name: what the range is called.
         args: any text, shown in traces.
 
+    Raises:
+        TypeError: the name is no text.
+        RuntimeError: a range is left that was not entered.
+
     >>> import rustgrad as rg
     >>> @rg.profiler.record_function("my step")
     ... def step(x):
@@ -150,6 +154,8 @@ class record_function:
     """
 
     def __init__(self, name: str, args: str | None = None) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"[record_function] name must be a str, not a {type(name).__name__}")
         self.name = name
         self.args = args
         self._entered: list[list[tuple[Recorder, Range]]] = []
@@ -159,6 +165,8 @@ class record_function:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if not self._entered:
+            raise RuntimeError(f"[record_function] the range {self.name!r} was not entered")
         for recorder, entered in self._entered.pop():
             recorder.close(entered)
 

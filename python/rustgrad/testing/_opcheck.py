@@ -10,7 +10,9 @@ from typing import Any
 from rustgrad import _C
 from rustgrad.autograd import forward_ad
 from rustgrad.autograd.function import Function, FunctionCtx
+from rustgrad.autograd.grad_mode import set_grad_enabled
 from rustgrad.autograd.gradcheck import gradcheck, gradgradcheck
+from rustgrad.utils._tree import leaves, map_tree
 
 from ._comparison import assert_close
 
@@ -79,18 +81,17 @@ def opcheck(
         TypeError: ``op`` cannot be called, or ``args`` is no tuple.
 
     >>> import rustgrad as rg
-    >>> class Cube(rg.autograd.Function):
-    ...     @staticmethod
-    ...     def forward(ctx, x):
-    ...         ctx.save_for_backward(x)
-    ...         return x * x * x
-    ...
-    ...     @staticmethod
-    ...     def backward(ctx, g):
-    ...         (x,) = ctx.saved_tensors
-    ...         return g * 3 * x * x
-    >>> set(rg.testing.opcheck(Cube, (rg.tensor([0.5, -2.0]),)).values())
+    >>> def softsign(x):
+    ...     return x / (1 + x.abs())
+    >>> set(rg.testing.opcheck(softsign, (rg.tensor([0.5, -2.0]),)).values())
     {'SUCCESS'}
+    >>> wrong = lambda x: x.mul_(2) + 1
+    >>> rg.testing.opcheck(wrong, (rg.ones(2),), test_utils="test_inputs_unchanged")
+    Traceback (most recent call last):
+        ...
+    rustgrad.testing._opcheck.OpCheckError: opcheck(<lambda>): 1 of 1 tests failed
+    <BLANKLINE>
+    test_inputs_unchanged: tensor 0 of the arguments was written in place, and is not returned: ...
     """
     if (rtol is None) != (atol is None):
         raise ValueError("opcheck(op, ...): if you specify one of rtol/atol, you must specify both")
@@ -141,22 +142,20 @@ class _Case:
         self.name = getattr(op, "__name__", repr(op))
         self.tree = (args, kwargs)
         self.rtol, self.atol = rtol, atol
-        self.floats: list = []
-        _map(self.tree, lambda t: self.floats.append(t) if t.is_floating_point() else None)
+        self.floats = [t for t in leaves(self.tree) if _is_float(t)]
         some = any(t.requires_grad for t in self.floats)
         self.wanted = [t.requires_grad or not some for t in self.floats]
 
     def arguments(self, xs: Sequence[Any]) -> tuple[tuple, dict]:
         """The arguments with ``xs`` for the float tensors."""
         left = iter(xs)
-        return _map(self.tree, lambda t: next(left) if t.is_floating_point() else t)
+        return map_tree(lambda t: next(left) if _is_float(t) else t, self.tree)
 
     def __call__(self, *xs: Any) -> tuple:
         """The results that are tensors."""
         args, kwargs = self.arguments(xs)
         result = self.call(*args, **kwargs)
-        several = result if isinstance(result, (tuple, list)) else (result,)
-        return tuple(y for y in several if _C.is_tensor(y))
+        return tuple(y for y in _several(result) if _C.is_tensor(y))
 
     def inputs(self, dtype: Any = None, make: Callable[[Any], Any] | None = None) -> list:
         """New float tensors in place of the arguments; those that are wanted require grad."""
@@ -180,15 +179,16 @@ class _Case:
         ]
 
 
-def _map(tree: Any, function: Callable[[Any], Any]) -> Any:
-    if _C.is_tensor(tree):
-        return function(tree)
-    if isinstance(tree, dict):
-        return {key: _map(value, function) for key, value in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        parts = [_map(part, function) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return tree
+def _several(result: Any) -> Sequence[Any]:
+    return result if isinstance(result, (tuple, list)) else (result,)
+
+
+def _tensors(tree: Any) -> list:
+    return [t for t in leaves(tree) if _C.is_tensor(t)]
+
+
+def _is_float(t: Any) -> bool:
+    return _C.is_tensor(t) and t.is_floating_point()
 
 
 def _cotangent(like: Any) -> Any:
@@ -220,17 +220,12 @@ def _same(what: str, actual: Any, expected: Any, rtol: float = 1e-7, atol: float
 def _test_inputs_unchanged(case: _Case) -> None:
     for mode in (False, True):
         xs = [x.detach() for x in case.inputs()]
-        others: list = []
         args, kwargs = case.arguments(xs)
-        _map((args, kwargs), others.append)
+        others = _tensors((args, kwargs))
         before = [t.detach().clone() for t in others]
-        recording = _C.is_grad_enabled()
-        _C.set_grad_enabled(mode)
-        try:
+        with set_grad_enabled(mode):
             result = case.call(*args, **kwargs)
-        finally:
-            _C.set_grad_enabled(recording)
-        returned = result if isinstance(result, (tuple, list)) else (result,)
+        returned = _several(result)
         for k, (t, old) in enumerate(zip(others, before, strict=True)):
             if not _C.equal(t.detach().nan_to_num(), old.nan_to_num()) and not any(
                 y is t for y in returned
@@ -302,10 +297,8 @@ def _test_forward_ad(case: _Case) -> None:
     else:
         case.op.forward(ctx, *args)
     left = iter(us)
-    floats = lambda a: _C.is_tensor(a) and a.is_floating_point()  # noqa: E731
-    tangents = case.op.jvp(ctx, *(next(left) if floats(a) else None for a in args))
-    tangents = tangents if isinstance(tangents, (tuple, list)) else (tangents,)
-    for k, ((y, want), got) in enumerate(zip(pairs, tangents, strict=True)):
+    tangents = case.op.jvp(ctx, *(next(left) if _is_float(a) else None for a in args))
+    for k, ((y, want), got) in enumerate(zip(pairs, _several(tangents), strict=True)):
         zero = _C.zeros_like(y.detach())
         what = f"output {k} of jvp is not what its backward says"
         _same(what, zero if got is None else got, zero if want is None else want)

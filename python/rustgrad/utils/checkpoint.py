@@ -14,7 +14,8 @@ with the random numbers of the first time, and the tensors that ops save now fil
 it stops as soon as all are filled. A place holder lives as long as the node that saved it, so what
 was computed again goes as soon as the backward has used it. Arguments are saved like any tensor, so
 a checkpoint within a checkpoint keeps nothing itself, and an argument that is written in place
-before the backward is noticed.
+before the backward is noticed. So is a leaf that requires grad, like a parameter, wherever the
+function has it from; other tensors that it reads without getting them are its own business.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from typing import Any
 from rustgrad import _C
 from rustgrad.autograd.grad_mode import enable_grad
 from rustgrad.autograd.graph import saved_tensors_hooks
+
+from ._tree import leaves, map_tree
 
 __all__ = [
     "CheckpointError",
@@ -61,7 +64,19 @@ _early_stop: bool | None = None
 
 @contextmanager
 def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
-    """Sets whether checkpoints that are made inside stop computing again when they have enough."""
+    """Sets whether checkpoints that are made inside stop computing again when they have enough.
+
+    >>> import rustgrad as rg
+    >>> def function(x):
+    ...     y = x.exp()
+    ...     print("exp is done")
+    ...     return y
+    >>> with set_checkpoint_early_stop(False):
+    ...     y = checkpoint(function, rg.ones(2, requires_grad=True))
+    exp is done
+    >>> y.sum().backward()
+    exp is done
+    """
     global _early_stop
     before, _early_stop = _early_stop, enable
     try:
@@ -72,36 +87,34 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
 
 @contextmanager
 def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
-    """Accepted: errors of checkpoints always name the ops that differ."""
+    """Accepted: errors of checkpoints always name the ops that differ.
+
+    >>> import rustgrad as rg
+    >>> with set_checkpoint_debug_enabled(True):
+    ...     checkpoint(rg.exp, rg.ones(2, requires_grad=True)).sum().backward()
+    """
     yield
 
 
 def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
-    """The default ``context_fn``: two contexts that do nothing."""
+    """The default ``context_fn``: two contexts that do nothing.
+
+    >>> first, again = noop_context_fn()
+    >>> with first:
+    ...     pass
+    """
     return nullcontext(), nullcontext()
 
 
 # Arguments: tensors in tuples, lists and dictionaries are saved, everything else is held as it is.
 
 
-def _save(value: Any) -> Any:
-    if _C.is_tensor(value):
-        return _C.SavedTensor(value, "checkpoint")
-    if type(value) in (tuple, list):
-        return type(value)(_save(v) for v in value)
-    if type(value) is dict:
-        return {k: _save(v) for k, v in value.items()}
-    return value
+def _save(args: Any) -> Any:
+    return map_tree(lambda x: _C.SavedTensor(x, "checkpoint") if _C.is_tensor(x) else x, args)
 
 
-def _load(value: Any) -> Any:
-    if isinstance(value, _C.SavedTensor):
-        return value.unpack()
-    if type(value) in (tuple, list):
-        return type(value)(_load(v) for v in value)
-    if type(value) is dict:
-        return {k: _load(v) for k, v in value.items()}
-    return value
+def _load(args: Any) -> Any:
+    return map_tree(lambda x: x.unpack() if isinstance(x, _C.SavedTensor) else x, args)
 
 
 class _Holder:
@@ -144,7 +157,10 @@ class _Frame:
         self.function, self.context, self.rng_state = function, context, rng_state
         self.early_stop, self.determinism_check = early_stop, determinism_check
         self.args, self.kwargs = _save(args), _save(kwargs)
+        self.given = {id(x) for x in leaves((args, kwargs)) if _C.is_tensor(x)}
         self.saved: list[_Saved] = []
+        # Of a leaf it is the tensor itself, not another handle, that is saved: with its version.
+        self.leaves: list[tuple[weakref.ref[Any], int, _Saved]] = []
         # What was computed again, for the backward of this number.
         self.task: int | None = None
         self.tensors: weakref.WeakKeyDictionary[_Holder, Any] = weakref.WeakKeyDictionary()
@@ -154,7 +170,11 @@ class _Frame:
 
         def pack(t: Any) -> _Holder:
             holder = _Holder(len(self.saved))
-            self.saved.append(_Saved(t, holder))
+            saved = _Saved(t, holder)
+            self.saved.append(saved)
+            # Arguments know by themselves.
+            if t.requires_grad and t.is_leaf and id(t) not in self.given:
+                self.leaves.append((weakref.ref(t), t._version, saved))
             return holder
 
         return saved_tensors_hooks(pack, self.tensor)
@@ -173,7 +193,20 @@ class _Frame:
                 return tensors[holder]
         return self.tensors[holder]
 
+    def check_leaves(self) -> None:
+        """Raises if a leaf that the function reads was written in place since."""
+        for reference, version, saved in self.leaves:
+            t = reference()
+            if t is not None and t._version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: a leaf that a checkpoint's function reads is at version "
+                    f"{t._version}; expected version {version} instead. It is what {saved}. "
+                    "Write to it after the backward, or to a clone"
+                )
+
     def compute_again(self) -> None:
+        self.check_leaves()
         args, kwargs = _load(self.args), _load(self.kwargs)
         found = 0
 
@@ -276,7 +309,8 @@ def checkpoint(
     Raises:
         CheckpointError: in the backward, when the function does something else than before. The
             first op that differs is named.
-        RuntimeError: in the backward, when an argument was written in place since.
+        RuntimeError: in the backward, when an argument, or a leaf that requires grad and that the
+            function has from elsewhere, was written in place since.
 
     >>> import rustgrad as rg
     >>> x = rg.ones(3, requires_grad=True)
@@ -356,7 +390,17 @@ def checkpoint_sequential(
 
 
 class CheckpointPolicy(enum.Enum):
-    """What a selective checkpoint does with the results of an op."""
+    """What a selective checkpoint does with the results of an op.
+
+    Both ways of saving are the same here, and both of computing again.
+
+    >>> import functools, rustgrad as rg
+    >>> def policy(ctx, op, *inputs):
+    ...     return CheckpointPolicy.MUST_SAVE if op == "exp" else CheckpointPolicy.PREFER_RECOMPUTE
+    >>> contexts = functools.partial(create_selective_checkpoint_contexts, policy)
+    >>> x = rg.zeros(2, requires_grad=True)
+    >>> checkpoint(lambda t: t.exp().sin(), x, context_fn=contexts).sum().backward()
+    """
 
     MUST_SAVE = 0
     PREFER_SAVE = 1
@@ -497,12 +541,15 @@ class memory_budget:
 
     @property
     def evictions(self) -> int:
+        """How many saved tensors went."""
         return self._budget.account()[0]
 
     @property
     def recomputations(self) -> int:
+        """How many ops ran again."""
         return self._budget.account()[1]
 
     @property
     def exceeded(self) -> int:
+        """The most bytes that tensors held when nothing was left to go."""
         return self._budget.account()[2]

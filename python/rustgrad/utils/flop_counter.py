@@ -7,12 +7,13 @@ addition for each term. Elementwise ops, reductions and moves count as nothing, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
 from rustgrad import _C
 
+from ._text import share_text, text_table
 from .module_tracker import ModuleTracker
 
 __all__ = ["FlopCounterMode", "flop_registry", "register_flop_formula"]
@@ -223,9 +224,9 @@ class FlopCounterMode:
         def add(path: str, level: int) -> None:
             ops = counts.get(path, {})
             flops = sum(ops.values())
-            rows.append(("  " * level + path, _number(flops, unit), _share(flops, total)))
+            rows.append(("  " * level + path, _number(flops, unit), share_text(flops, total)))
             for op, n in ops.items():
-                rows.append(("  " * level + " - " + op, _number(n, unit), _share(n, total)))
+                rows.append(("  " * level + " - " + op, _number(n, unit), share_text(n, total)))
 
         add("Global", 0)
         for path in sorted(counts.keys() - {"Global"}):
@@ -244,30 +245,3 @@ def _unit(n: int) -> tuple[int, str]:
 
 def _number(n: int, unit: tuple[int, str]) -> str:
     return str(n) if unit[0] == 1 else f"{n / unit[0]:.3f}{unit[1]}"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2f}%" if whole else "0.00%"
-
-
-def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], footer: int = 0) -> str:
-    """A table of text: the first column to the left, the others to the right.
-
-    Args:
-        header: the names of the columns.
-        rows: the cells, as text.
-        footer: so many of the last rows stand below a line of their own.
-    """
-    lines = [header, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    rule = "  ".join("-" * w for w in widths)
-    text = []
-    for i, line in enumerate(lines):
-        if i == 1 or (footer and i == len(lines) - footer and i > 1):
-            text.append(rule)
-        cells = [line[0].ljust(widths[0])]
-        cells += [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)]
-        text.append("  ".join(cells).rstrip())
-    if len(lines) == 1:
-        text.append(rule)
-    return "\n".join(text)

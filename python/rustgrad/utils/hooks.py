@@ -107,6 +107,14 @@ def unserializable_hook(f: Callable[..., Any]) -> Callable[..., Any]:
 
     Hooks are never saved with tensors here, so nothing depends on the mark: programs that use it
     run as they are.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> x = rg.ones(2, requires_grad=True)
+        >>> handle = x.register_hook(unserializable_hook(lambda g: g * 2))
+        >>> x.sum().backward()
+        >>> x.grad
+        tensor([2., 2.])
     """
     f.__torch_unserializable__ = True  # type: ignore[attr-defined]
     return f

@@ -157,6 +157,11 @@ class ModuleTracker:
         return self._open[-1][1] if self._open else None
 
     @property
+    def is_bw(self) -> bool:
+        """Whether a backward runs on this thread."""
+        return _C._current_graph_task_id() >= 0
+
+    @property
     def parents(self) -> set[str]:
         """The names of all modules that are running, and ``"Global"``."""
         return {"Global", *(self.calls[i].path for _, i in self._open)}

@@ -104,6 +104,16 @@ def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> Removabl
 
     Returns:
         The handle whose ``remove()`` takes the hook back.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> from rustgrad.nn.modules.module import register_module_full_backward_pre_hook
+        >>> net = rg.nn.Sequential(rg.nn.Linear(2, 1), rg.nn.Tanh())
+        >>> with register_module_full_backward_pre_hook(lambda m, grad: print(type(m).__name__)):
+        ...     net(rg.ones(2, requires_grad=True)).sum().backward()
+        Sequential
+        Tanh
+        Linear
     """
     return register(backward_pre_hooks, hook, flags=[of_calls])
 
@@ -163,6 +173,15 @@ def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> Remova
 
     Returns:
         The handle whose ``remove()`` takes the hook back.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> from rustgrad.nn.modules.module import register_module_buffer_registration_hook
+        >>> module = rg.nn.Module()
+        >>> with register_module_buffer_registration_hook(lambda m, name, buffer: buffer.double()):
+        ...     module.register_buffer("mean", rg.zeros(2))
+        >>> module.mean.dtype
+        rustgrad.float64
     """
     return register(of_registration["_buffers"], hook)
 
@@ -175,5 +194,13 @@ def register_module_module_registration_hook(hook: Callable[..., Any]) -> Remova
 
     Returns:
         The handle whose ``remove()`` takes the hook back.
+
+    Example:
+        >>> import rustgrad as rg
+        >>> from rustgrad.nn.modules.module import register_module_module_registration_hook
+        >>> with register_module_module_registration_hook(lambda _, name, part: print(name, part)):
+        ...     net = rg.nn.Sequential(rg.nn.Tanh(), rg.nn.ReLU())
+        0 Tanh()
+        1 ReLU()
     """
     return register(of_registration["_modules"], hook)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import rustgrad as rg
 from rustgrad import _C
-from rustgrad.autograd.memory_report import kept_by_node, size_text
-from rustgrad.utils.flop_counter import counted, flop_registry, text_table
+from rustgrad.autograd.memory_report import kept_by_node
+from rustgrad.utils._text import size_text, text_table
+from rustgrad.utils._tree import leaves
+from rustgrad.utils.flop_counter import counted, flop_registry
 from rustgrad.utils.module_tracker import ModuleTracker
 
 __all__ = ["ModuleSummary", "SummaryRow", "summary"]
@@ -90,16 +93,23 @@ class ModuleSummary(NamedTuple):
         return self.table()
 
 
-def _tensors(value: Any) -> Iterator[Any]:
-    """The tensors in tuples, lists and dictionaries."""
-    if _C.is_tensor(value):
-        yield value
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _tensors(v)
-    elif isinstance(value, (list, tuple)):
-        for v in value:
-            yield from _tensors(v)
+def _tensors(value: Any) -> list[Any]:
+    return [leaf for leaf in leaves(value) if _C.is_tensor(leaf)]
+
+
+@contextmanager
+def _kept_as_it_is(module: Any) -> Iterator[None]:
+    """Puts the module's buffers, and the generator of random numbers, back to what they were."""
+    buffers = [(b, b._version, b.clone()) for b in module.buffers()]
+    generator = rg.get_rng_state()
+    try:
+        yield
+    finally:
+        rg.set_rng_state(generator)
+        with rg.no_grad():
+            for buffer, version, before in buffers:
+                if buffer._version != version:
+                    buffer.copy_(before)
 
 
 def summary(module: Any, /, *args: Any, **kwargs: Any) -> ModuleSummary:
@@ -151,26 +161,17 @@ def summary(module: Any, /, *args: Any, **kwargs: Any) -> ModuleSummary:
         shapes[tracker.running] = [tuple(t.shape) for t in _tensors(output)]
 
     tracker = ModuleTracker(module, count)
-    inputs = list(_tensors((args, kwargs)))
-    buffers = [(b, b._version, b.clone()) for b in module.buffers()]
-    generator = rg.get_rng_state()
-    # Before those of the tracker, after which the call is not running any more.
-    handles = [m.register_forward_hook(note_output) for m in module.modules()]
-    try:
+    inputs = _tensors((args, kwargs))
+    with _kept_as_it_is(module), ExitStack() as hooks:
+        # Before those of the tracker, after which the call is not running any more.
+        for m in module.modules():
+            hooks.enter_context(m.register_forward_hook(note_output))
         with rg.enable_grad(), tracker:
             core.push()
             try:
-                outputs = list(_tensors(module(*args, **kwargs)))
+                outputs = _tensors(module(*args, **kwargs))
             finally:
                 _C.pop_observer()
-    finally:
-        for handle in handles:
-            handle.remove()
-        rg.set_rng_state(generator)
-        with rg.no_grad():
-            for buffer, version, before in buffers:
-                if buffer._version != version:
-                    buffer.copy_(before)
 
     kept: Counter[int | None] = Counter()
     results = [t for t in outputs if t.requires_grad]

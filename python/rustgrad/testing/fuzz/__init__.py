@@ -35,8 +35,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from .generate import program
-from .machine import Difference, Machine
-from .shrink import Program, examine, leak, live, script, shrunk
+from .machine import Machine
+from .shrink import examine, leak, live, script, shrunk
+from .statement import Difference, Program
 
 __all__ = ["Finding", "Report", "examine", "one", "run"]
 
@@ -51,7 +52,7 @@ class Finding:
         kind: what they disagree on, as ``"value"`` or ``"refusal"``.
         text: what was found.
         program: the shrunk program.
-        script: plain code that fails.
+        script: plain code that fails; empty if the program does not show it again.
     """
 
     seed: int
@@ -63,7 +64,8 @@ class Finding:
 
     def __str__(self) -> str:
         head = f"# seed {self.seed}, program {self.number}: {self.kind}: {self.text}"
-        return f"{head}\n{self.script}"
+        again = self.script or "# not when run again: " + ", ".join(map(str, self.program))
+        return f"{head}\n{again}"
 
 
 @dataclass
@@ -115,16 +117,27 @@ def run(
     Args:
         programs: how many.
         seed: which.
-        jobs: in how many processes. The findings do not depend on it.
+        jobs: in how many processes. The findings do not depend on it, if all are shrunk.
         max_statements: how many a program may have, apart from leaves and checks.
         most_findings: how many differences each process shrinks before it stops.
 
     Returns:
         What was covered and found.
+
+    Raises:
+        ValueError: a number is too small.
+
+    >>> report = run(programs=5, seed=3)
+    >>> report.features["leaf"] >= 5
+    True
     """
+    numbers = {"programs": (programs, 0), "jobs": (jobs, 1), "max_statements": (max_statements, 2)}
+    for name, (number, least) in numbers.items():
+        if number < least:
+            raise ValueError(f"[fuzz.run] {name} must be at least {least}, not {number}")
     report = Report(seed)
     start = time.perf_counter()
-    if jobs <= 1:
+    if jobs == 1:
         report.add(_part(seed, range(programs), max_statements, most_findings))
     else:
         # Fresh processes: a fork would take the engine's threads with it.
@@ -169,6 +182,9 @@ def one(
 
     Returns:
         The shrunk program, if it shows a difference.
+
+    >>> one(seed=3, number=4) is None
+    True
     """
     before = live()
     machine = Machine()

@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .machine import Difference, Machine, Statement
+from .machine import Machine
 from .ops import MOST_ELEMENTS, OPS, Draw
 from .oracle import Tensor
 from .shapes import Unfit, need
+from .statement import Difference, Statement
 
 SHAPES = [
     (),
@@ -26,6 +27,7 @@ SHAPES = [
     (2, 2, 2),
     (3, 4),
 ]
+EMPTY = [(0,), (2, 0), (0, 3)]
 assert all(len(s) <= MOST_ELEMENTS for s in SHAPES)
 
 FAMILIES = {
@@ -40,6 +42,7 @@ FAMILIES = {
     "custom function": 5,
     "custom function in place": 1,
     "checkpoint": 3,
+    "cast": 4,
 }
 
 Special = Callable[[Draw], tuple[tuple[str, ...], tuple[Any, ...]]]
@@ -51,13 +54,13 @@ def differentiable(d: Draw, fits: Callable[[Tensor], bool] = lambda t: True) -> 
 
 
 def leaf(d: Draw) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """A shape, distinct numbers, and whether they require grad."""
-    shape = d.rng.choice(SHAPES)
+    """A shape, distinct numbers, whether they require grad, and their type."""
+    shape = d.rng.choice(EMPTY if d.rng.random() < 0.03 else SHAPES)
     count = 1
     for n in shape:
         count *= n
     data = [k / 10 for k in d.rng.sample([k for k in range(-15, 16) if k], count)]
-    return (), (shape, tuple(data), d.rng.random() < 0.75)
+    return (), (shape, tuple(data), d.rng.random() < 0.75, d.rng.choice(d.dtypes))
 
 
 def flag(d: Draw) -> tuple[tuple[str, ...], tuple[Any, ...]]:
@@ -67,9 +70,23 @@ def flag(d: Draw) -> tuple[tuple[str, ...], tuple[Any, ...]]:
 
 
 def backward(d: Draw) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """One or two roots, whether the graph is kept, whether another thread runs it."""
-    roots = {differentiable(d) for _ in range(d.rng.choice((1, 1, 2)))}
-    return tuple(sorted(roots)), (d.rng.random() < 0.7, d.rng.random() < 0.15)
+    """One or two roots, some leaves or all, whether the graph is kept, and threads."""
+    roots = sorted({differentiable(d) for _ in range(d.rng.choice((1, 1, 2)))})
+    some = d.rng.random() < 0.25
+    leaves = {differentiable(d, lambda t: t.is_leaf) for _ in range(d.rng.choice((1, 2)) * some)}
+    how = (len(roots), d.rng.random() < 0.7, d.rng.random() < 0.15)
+    return (*roots, *sorted(leaves)), how
+
+
+def node_hook(d: Draw) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """A result, a factor, and whether it is applied before the node runs."""
+    name = differentiable(d, lambda t: not t.is_leaf)
+    return (name,), (d.number(), d.rng.random() < 0.5)
+
+
+def detach_(d: Draw) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """A result."""
+    return (differentiable(d, lambda t: not t.is_leaf and not t.is_view),), ()
 
 
 def grad(d: Draw) -> tuple[tuple[str, ...], tuple[Any, ...]]:
@@ -86,12 +103,14 @@ SPECIAL: dict[str, tuple[int, Special]] = {
     "retain_grad": (2, lambda d: ((differentiable(d, lambda t: not t.is_leaf),), ())),
     "backward": (4, backward),
     "grad": (4, grad),
+    "detach_": (1, detach_),
+    "node_hook": (1, node_hook),
     "register_hook": (3, lambda d: ((differentiable(d),), (d.number(),))),
     "delete": (4, lambda d: ((d.any(),), ())),
 }
 
 # What must be said with the grad mode on.
-RECORDED = {"leaf", "grad", "requires_grad_", "delete"}
+RECORDED = {"leaf", "grad", "requires_grad_", "delete", "detach_", "node_hook"}
 
 _ops = {family: [op for op in OPS.values() if op.family == family] for family in FAMILIES}
 assert sum(map(len, _ops.values())) == len(OPS)
@@ -104,8 +123,8 @@ def statement(rng: random.Random, d: Draw, out: str) -> Statement:
     (kind,) = rng.choices(_kinds, _chances)
     chance = rng.random()
     mode = "no_grad" if chance < 0.07 and kind not in RECORDED else ""
-    if chance > 0.95 and kind in FAMILIES:
-        mode = "packed"
+    if kind in FAMILIES and chance > 0.92:
+        mode = "packed" if chance > 0.95 else "inference"
     if kind in SPECIAL:
         name, draw = kind, SPECIAL[kind][1]
     else:
@@ -146,7 +165,10 @@ def program(machine: Machine, rng: random.Random, most: int) -> list[Statement]:
     for i in range(rng.randint(2, most)):
         for _ in range(8):
             try:
-                run(statement(rng, d, f"t{i}"))
+                s = statement(rng, d, f"t{i}")
+                run(s)
+                if s.op == "backward" and rng.random() < 0.4:
+                    run(s)  # Gradients add up, or the graph is gone.
                 break
             except Unfit:
                 continue
@@ -170,9 +192,10 @@ def checks(machine: Machine, rng: random.Random) -> Iterator[Statement]:
         targets.append(rng.choice(roots))
     if roots and targets:
         place = len(machine.ran)
-        yield Statement("check", (*roots, *targets), (len(roots),))
+        orders = 3 if rng.random() < 0.2 else 2
+        yield Statement("check", (*roots, *targets), (len(roots), orders))
         if place in machine.refused and len(roots) > 1:
             for root in roots:
-                yield Statement("check", (root, *targets), (1,))
+                yield Statement("check", (root, *targets), (1, 2))
     if rng.random() < 0.7:
         yield Statement("jvp")

@@ -4,140 +4,41 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any
 
 import rustgrad as rg
-from rustgrad.autograd import forward_ad
-from rustgrad.utils.checkpoint import checkpoint
 
-from . import functions, oracle, scalar as sc
-from .ops import MOST_ELEMENTS, OPS, Op, nested
-from .oracle import Record, Tensor, World
+from . import derivatives, forward, history, oracle
+from .engine import LARGEST, MODES, PRECISION, UNRECORDED, close, compiled, elements, literal
+from .ops import MOST_ELEMENTS, OPS, Op
+from .oracle import Tensor, World
 from .scalar import Scalar
-from .shapes import Shape, Unfit, is_strided, need
+from .shapes import Shape, Unfit, is_adjacent, is_strided, need
+from .statement import REFUSED, Difference, Statement
 
-LARGEST = 100.0
-PRECISION = 1e-9
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One line of a program; ``mode`` is empty or names the block it stands in."""
-
-    op: str
-    ins: tuple[str, ...] = ()
-    params: tuple[Any, ...] = ()
-    out: str = ""
-    mode: str = ""
-
-
-class Difference(Exception):
-    """Engine and oracle disagree; ``kind`` says on what, ``check`` is code that shows it."""
-
-    def __init__(
-        self, kind: str, text: str, check: Sequence[str] = (), alone: bool = False
-    ) -> None:
-        super().__init__(f"{kind}: {text}")
-        self.kind, self.text, self.check = kind, text, list(check)
-        # Whether the check repeats the program.
-        self.alone = alone
-        # The statements that led here, as far as they are known.
-        self.program: Sequence[Statement] = ()
-
-
-REFUSED = object()
-NAMES = {"rg": rg, **{n: v for n, v in vars(functions).items() if n[0].isupper()}}
-NAMES |= {"in_thread": functions.in_thread, "checkpoint": checkpoint}
-MODES: dict[str, tuple[str, Callable[[], Any]]] = {
-    "no_grad": ("rg.no_grad()", rg.no_grad),
-    "packed": ("packed()", functions.packed),
+# Statements that are no operations of the table.
+STATEMENTS: dict[str, Callable[[Machine, Statement, list[Tensor]], None]] = {
+    "leaf": history.leaf,
+    "detach": history.detach,
+    "detach_": history.detach_,
+    "requires_grad_": history.requires_grad_,
+    "retain_grad": history.retain_grad,
+    "register_hook": history.register_hook,
+    "node_hook": history.node_hook,
+    "allow_mutation": history.allow_mutation,
+    "delete": history.delete,
+    "backward": derivatives.backward,
+    "grad": derivatives.grad,
+    "check": derivatives.check,
+    "jvp": forward.jvp,
 }
-_compiled: dict[str, Callable[..., Any]] = {}
-
-
-def compiled(text: str, ins: int, params: int, is_expression: bool) -> Callable[..., Any]:
-    """The text of an operation as a function."""
-    found = _compiled.get(text)
-    if found is None:
-        names = [f"a{i}" for i in range(ins)]
-        fields = {f"p{i}": f"p{i}" for i in range(params)}
-        body = text.format(*names, **fields)
-        arguments = ", ".join([*names, *fields])
-        scope = dict(NAMES)
-        exec(f"def f({arguments}): {'return ' if is_expression else ''}{body}", scope)
-        found = _compiled[text] = scope["f"]
-    return found
-
-
-def weights(shape: Shape, salt: int = 0) -> list[float]:
-    """Factors that no two neighbours share."""
-    return [
-        (-1.0 if i % 3 == 1 else 1.0) * ((7 * i + 3 * salt) % 5 + 1) / 4 for i in range(prod(shape))
-    ]
-
-
-def weighed(
-    columns: Sequence[Sequence[Scalar]], tensors: Sequence[Tensor], salt: int = 0
-) -> list[tuple[Scalar, float]]:
-    """Scalars of some tensors, each with its weight."""
-    return [
-        pair
-        for i, (nodes, t) in enumerate(zip(columns, tensors, strict=True))
-        for pair in zip(nodes, weights(t.shape, i + salt), strict=True)
-    ]
-
-
-def literal(shape: Shape, values: Sequence[float]) -> str:
-    """The text of a tensor."""
-    if 0 in shape:
-        return f"rg.zeros({tuple(shape)}, dtype=rg.float64)"
-    text = str(nested(shape, values)).replace("(", "[").replace(",)", "]").replace(")", "]")
-    return f"rg.tensor({text}, dtype=rg.float64)"
-
-
-def tensor(shape: Shape, values: Sequence[float]) -> Any:
-    """A tensor of the engine."""
-    if 0 in shape:
-        return rg.zeros(shape, dtype=rg.float64)
-    return rg.tensor(nested(shape, values), dtype=rg.float64)
-
-
-def elements(t: Any) -> list[float]:
-    """The elements of a tensor of the engine."""
-    return t.detach().reshape(-1).tolist()
-
-
-def close(got: Sequence[float], want: Sequence[float], scale: float) -> bool:
-    """Whether all numbers agree, given the size of what they were computed from."""
-    allowed = PRECISION * max(scale, 1.0)
-    return len(got) == len(want) and all(
-        abs(g - w) <= allowed for g, w in zip(got, want, strict=True)
-    )
 
 
 def keeps(op: Op, s: Statement) -> bool:
     """Whether an operation may keep its parameters, or itself, for its gradient."""
     return bool(s.params) or op.family.startswith(("custom", "checkpoint")) or "3" in op.text
-
-
-def is_plain(s: Statement) -> bool:
-    """Whether forward mode means by a statement what reverse mode does."""
-    if s.op in OPS:
-        return s.mode != "no_grad" and not OPS[s.op].once
-    return s.op not in ("grad", "requires_grad_")
-
-
-def is_definite(records: Iterable[Record], targets: Iterable[Tensor]) -> bool:
-    """Whether the gradients of the targets follow from mathematics alone.
-
-    Whether a gradient depends on a result, or on what that was computed from, is the engine's
-    choice: it may compute the derivative of ``exp`` from either. So a gradient of a gradient is
-    definite for leaves only.
-    """
-    return all(t.is_leaf for t in targets) or not any(r.derived for r in records)
 
 
 class Machine:
@@ -160,6 +61,8 @@ class Machine:
         self.leaves: dict[str, list[Scalar]] = {}
         # The text of each statement, where scripts are made.
         self.texts: dict[int, str] = {}
+        # By how much numbers may differ, in units of the largest of what they come from.
+        self.precision = PRECISION[oracle.DOUBLE]
 
     # The two sides of a statement. --------------------------------------------------------------
 
@@ -169,7 +72,8 @@ class Machine:
         Raises:
             Difference: engine and oracle disagree.
         """
-        self.world.recording, self.world.packing = s.mode != "no_grad", s.mode == "packed"
+        self.world.recording, self.world.packing = s.mode not in UNRECORDED, s.mode == "packed"
+        self.world.inferring = s.mode == "inference"
         op = OPS.get(s.op)
         try:
             ins = [self.tensors[n] for n in s.ins]
@@ -177,7 +81,7 @@ class Machine:
             raise Unfit from None
         family = s.op if op is None else op.family
         if op is None:
-            getattr(self, f"do_{s.op}")(s, ins)
+            STATEMENTS[s.op](self, s, ins)
         else:
             getattr(self, f"_{op.kind}")(s, op, ins)
         self.ran.append(s)
@@ -239,7 +143,14 @@ class Machine:
         """What the results of a statement are called."""
         return [f"{s.out}_{i}" for i in range(count)] if op is not None and op.many else [s.out]
 
-    def call(self, s: Statement, op: Op, must: Iterable[str], results: int = 0) -> Any:
+    def call(
+        self,
+        s: Statement,
+        op: Op,
+        must: Iterable[str],
+        results: int = 0,
+        may: Iterable[str] = (),
+    ) -> Any:
         """Runs an operation of the table by the engine."""
         function = compiled(op.text, len(s.ins), len(s.params), op.kind != "write")
         arguments = [self.engine[n] for n in s.ins]
@@ -251,7 +162,7 @@ class Machine:
             names = self.names(s, op, results)
             return f"{', '.join(names)}{',' * (op.many and results == 1)} = {line}"
 
-        return self.attempt(s, text, lambda: function(*arguments, *s.params), must)
+        return self.attempt(s, text, lambda: function(*arguments, *s.params), must, may)
 
     def bind(self, s: Statement, outs: Sequence[Tensor], results: Any) -> None:
         """Names results and compares them."""
@@ -262,6 +173,7 @@ class Machine:
         need(not any(n in self.tensors for n in names))
         for name, t, result in zip(names, outs, results, strict=True):
             self.tensors[name], self.engine[name] = t, result
+            self.precision = max(self.precision, PRECISION[t.dtype])
         for name in names:
             self.compare(name)
 
@@ -271,8 +183,10 @@ class Machine:
         if tuple(got.shape) != t.shape:
             check = [f"assert {name}.shape == {t.shape}, {name}.shape"]
             raise Difference("shape", f"{name} is {tuple(got.shape)} instead of {t.shape}", check)
-        want = t.values
-        self.same_numbers("value", name, t.shape, elements(got), want, 1.0)
+        if got.dtype != getattr(rg, t.dtype):
+            check = [f"assert {name}.dtype == rg.{t.dtype}, {name}.dtype"]
+            raise Difference("dtype", f"{name} is {got.dtype} instead of {t.dtype}", check)
+        self.same_numbers("value", name, t, elements(got), t.values, 1.0)
         # Whether a view is a leaf whose history is ambiguous cannot be said.
         for flag in ("requires_grad",) if t.ambiguous else ("requires_grad", "is_leaf"):
             if getattr(got, flag) != getattr(t, flag):
@@ -280,14 +194,18 @@ class Machine:
                 raise Difference(flag, f"of {name} should be {getattr(t, flag)}", check)
 
     def same_numbers(
-        self, kind: str, name: str, shape: Shape, got: list[float], want: list[float], scale: float
+        self, kind: str, name: str, t: Tensor, got: list[float], want: list[float], scale: float
     ) -> None:
-        """Compares numbers; ``scale`` is the largest of what they were computed from."""
-        if close(got, want, max([scale, *map(abs, want)])):
+        """Compares numbers of a tensor, or its gradient.
+
+        ``scale`` is the largest of what they were computed from.
+        """
+        if close(got, want, self.precision * max([scale, 1.0, *map(abs, want)])):
             return
+        allowed = 100 * self.precision
         check = [
-            f"want = {literal(shape, want)}",
-            f"assert rg.allclose({name}, want, rtol=1e-7, atol=1e-7), ({name}, want)",
+            f"want = {literal(t.shape, want, t.dtype)}",
+            f"assert rg.allclose({name}, want, rtol={allowed:g}, atol={allowed:g}), ({name}, want)",
         ]
         raise Difference(kind, f"{name} is {got} instead of {want}", check)
 
@@ -304,19 +222,31 @@ class Machine:
 
     def _fresh(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         must = self.world.read_refusals(ins)
+        need(self.are_of_fit_types(op, ins))
         results = op.rule(self.values(ins, bool(must)), *s.params)
         for shape, nodes in results:
             need(prod(shape) <= MOST_ELEMENTS and all(abs(n.v) < LARGEST for n in nodes))
-        got = self.call(s, op, must, len(results))
+        may = self.world.save_refusals(ins, op.reads)
+        got = self.call(s, op, must, len(results), may)
         if got is REFUSED:
             return
-        outs = self.world.fresh(results, ins, op.reads, keeps(op, s), op.constants)
+        outs = self.world.fresh(results, ins, op.reads, keeps(op, s), op.constants, op.dtype)
         if op.once and outs[0].owner.record is not None:
             outs[0].owner.record.once = True
         self.bind(s, outs, got)
 
+    def are_of_fit_types(self, op: Op, ins: Sequence[Tensor]) -> bool:
+        """Whether an operation takes tensors of these types together."""
+        return not op.alike or len({t.dtype for t in ins}) == 1
+
+    def is_of_this_mode(self, t: Tensor) -> bool:
+        """Whether views and ``detach`` are clear: those of the other mode's tensors are mixed."""
+        return t.owner.storage.inference == self.world.inferring
+
     def _view(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         (t,) = ins
+        need(self.is_of_this_mode(t))
+        need(not op.adjacent or is_adjacent(t.positions))
         found = op.rule(t.shape, *s.params)
         for shape, at in found:
             need(prod(shape) <= MOST_ELEMENTS)
@@ -328,6 +258,7 @@ class Machine:
 
     def _reshape(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         (t,) = ins
+        need(self.is_of_this_mode(t))
         ((shape, at),) = op.rule(t.shape, *s.params)
         got = self.call(s, op, self.world.read_refusals(ins))
         if got is REFUSED:
@@ -341,6 +272,9 @@ class Machine:
     def _write(self, s: Statement, op: Op, ins: list[Tensor]) -> None:
         world = self.world
         target, *sources = ins
+        need(self.are_of_fit_types(op, ins))
+        # A subscript may make a view.
+        need(self.is_of_this_mode(target) or not op.text.startswith("{0}["))
         must = world.read_refusals(ins if op.region else sources)
         if op.region and not must:
             (target,) = world.views(target, [op.region(target.shape, *s.params)])
@@ -354,7 +288,8 @@ class Machine:
         ((shape, nodes),) = op.rule(values + self.values(sources, refused), *s.params)
         need(shape == values[0][0] and all(abs(n.v) < LARGEST for n in nodes))
         need(not (refused and op.family.startswith("custom")))
-        if self.call(s, op, must) is REFUSED:
+        may = world.save_refusals([target, *sources], op.reads)
+        if self.call(s, op, must, may=may) is REFUSED:
             self.compare(s.ins[0])
             return
         if ins[0].is_view or op.region:
@@ -362,393 +297,7 @@ class Machine:
         world.write(target, nodes, sources, op.reads, keeps(op, s))
         self.compare(s.ins[0])
 
-    # Statements about history. ------------------------------------------------------------------
-
-    def do_leaf(self, s: Statement, ins: list[Tensor]) -> None:
-        """``x = rg.tensor(...)``"""
-        shape, data, requires_grad = s.params
-        t = oracle.new(shape, [Scalar(v) for v in data])
-        if requires_grad:
-            t.owner.require(True)
-            self.leaves[s.out] = t.owner.heads
-        suffix = ".requires_grad_()" if requires_grad else ""
-        x = self.attempt(
-            s,
-            lambda: f"{s.out} = {literal(shape, data)}{suffix}",
-            lambda: tensor(shape, data).requires_grad_(requires_grad),
-        )
-        self.bind(s, [t], x)
-
-    def do_detach(self, s: Statement, ins: list[Tensor]) -> None:
-        """``y = x.detach()``"""
-        x = self.engine[s.ins[0]]
-        (attribute,) = s.params
-        call = x.detach if attribute == "detach()" else lambda: x.data
-        got = self.attempt(s, lambda: f"{s.out} = {s.ins[0]}.{attribute}", call)
-        self.bind(s, [self.world.detach(ins[0])], got)
-
-    def do_requires_grad_(self, s: Statement, ins: list[Tensor]) -> None:
-        """``x.requires_grad_(...)``"""
-        (t,), (wanted,), (name,) = ins, s.params, s.ins
-        need(t.requires_grad != wanted and t.is_leaf and (not t.is_view or wanted))
-        # Whether a view that was written meanwhile follows suit depends on when it was last used.
-        views = [
-            v for v in self.tensors.values() if v.owner is t.owner and v.is_view and v is not t
-        ]
-        need(all(v.born == t.owner.storage.version for v in views))
-        need(t.barred is None and (wanted or name not in self.own))
-        need(not t.is_view or t.owner.record is None)
-        x = self.engine[name]
-        self.attempt(
-            s, lambda: f"{name}.requires_grad_({wanted})", lambda: x.requires_grad_(wanted)
-        )
-        if t.is_view:
-            # A leaf of its own, wherever its memory comes from.
-            d = self.world.detach(t)
-            t.owner, t.at, t.is_view = d.owner, d.at, False
-            self.own.add(name)
-        t.owner.require(wanted)
-        self.compare(name)
-
-    def do_retain_grad(self, s: Statement, ins: list[Tensor]) -> None:
-        """``y.retain_grad()``"""
-        (t,), (name,) = ins, s.ins
-        need(t.requires_grad and not t.is_leaf and not t.is_view)
-        need(not t.owner.retains and not t.owner.blurred)
-        y = self.engine[name]
-        self.attempt(s, lambda: f"{name}.retain_grad()", y.retain_grad)
-        t.owner.retains = True
-
-    def do_register_hook(self, s: Statement, ins: list[Tensor]) -> None:
-        """``y.register_hook(...)``: scales the gradient."""
-        (t,), (name,), (factor,) = ins, s.ins, s.params
-        need(t.requires_grad and not t.ambiguous)
-        need(t.is_leaf or not any(r.op == "grad" and r.params[0] for r in self.ran))
-        self.inner_hooks = self.inner_hooks or not t.is_leaf
-        y = self.engine[name]
-        self.attempt(
-            s,
-            lambda: f"{name}.register_hook(lambda g: g * {factor})",
-            lambda: y.register_hook(lambda g: g * factor),
-        )
-        for n in t.heads:
-            n.hook = factor * (1.0 if n.hook is None else n.hook)
-
-    def do_allow_mutation(self, s: Statement, ins: list[Tensor]) -> None:
-        """From here on, what is saved is copied before it is overwritten."""
-        need(not self.world.mutable)
-        block = rg.autograd.graph.allow_mutation_on_saved_tensors()
-        line = "mutable = rg.autograd.graph.allow_mutation_on_saved_tensors(); mutable.__enter__()"
-        self.attempt(s, lambda: line, lambda: self.blocks.enter_context(block))
-        self.world.mutable = True
-
-    def do_delete(self, s: Statement, ins: list[Tensor]) -> None:
-        """``del x``"""
-        (name,) = s.ins
-        self.attempt(s, lambda: f"del {name}", lambda: self.engine.pop(name))
-        del self.tensors[name]
-
-    # Derivatives. -------------------------------------------------------------------------------
-
-    def histories(self, tensors: Iterable[Tensor]) -> list[Record]:
-        """The records of tensors, all of which require grad."""
-        found = []
-        for t in tensors:
-            record = t.history if t.requires_grad else None
-            if record is None:
-                raise Unfit
-            found.append(record)
-        return found
-
-    def do_backward(self, s: Statement, ins: list[Tensor]) -> None:
-        """``rg.autograd.backward(...)``"""
-        retain, threaded = s.params
-        need(all(t.requires_grad for t in ins) and not any(t.ambiguous for t in ins))
-        records = oracle.on_paths(self.histories(ins), None)
-        may = oracle.backward_refusals(records)
-        found = sc.gradients(weighed([t.heads for t in ins], ins))
-        roots = [self.engine[n] for n in s.ins]
-        cotangents = [tensor(t.shape, weights(t.shape, i)) for i, t in enumerate(ins)]
-
-        def call() -> None:
-            rg.autograd.backward(roots, cotangents, retain_graph=retain)
-
-        def text() -> str:
-            given = ", ".join(literal(t.shape, weights(t.shape, i)) for i, t in enumerate(ins))
-            line = f"rg.autograd.backward([{', '.join(s.ins)}], [{given}], retain_graph={retain})"
-            return f"in_thread(lambda: {line})" if threaded else line
-
-        got = self.attempt(
-            s, text, lambda: functions.in_thread(call) if threaded else call(), may=may
-        )
-        self.features["in another thread"] += threaded
-        self.settle(records, found, ins, (), got is REFUSED, retain)
-
-    def settle(
-        self,
-        records: Sequence[Record],
-        found: Mapping[Scalar, float | Scalar],
-        roots: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        refused: bool,
-        retain: bool,
-        accumulate: bool = True,
-    ) -> None:
-        """Does what a backward pass does to the graph and to ``.grad``, and compares that."""
-        if not retain:
-            for r in records:
-                r.free(refused)
-        if refused:
-            # Some gradients may have arrived, and some not.
-            for name, t in self.tensors.items():
-                if t.owner.grad is not None or t.owner.retains or (accumulate and t.is_leaf):
-                    self.engine[name].grad = None
-                    t.owner.grad = None
-                    self.say(f"{name}.grad = None")
-            return
-        reached = {*records, *self.histories(roots)}
-        strays = set() if accumulate else reached.difference(records)
-        definite = not any(r.derived for r in records)
-        numbers = {n: g.v if isinstance(g, Scalar) else g for n, g in found.items()}
-        scale = max(map(abs, numbers.values()), default=0.0)
-        skipped = [t.owner for t in targets if not t.is_view]
-        for owner in {id(t.owner): t.owner for t in self.tensors.values()}.values():
-            if owner.record not in reached or owner in skipped:
-                continue
-            if owner.retains and (not definite or owner.record in strays):
-                # Whether it is retained at a root that leads to no target is the engine's choice.
-                owner.retains, owner.blurred, owner.grad = False, True, None
-            elif owner.retains or (owner.leaf and accumulate):
-                old = owner.grad or [0.0] * len(owner.heads)
-                new = [numbers.get(h, 0.0) for h in owner.heads]
-                owner.grad = [a + b for a, b in zip(old, new, strict=True)]
-        for name, t in self.tensors.items():
-            if not t.is_view and t.owner.grad is not None:
-                grad = self.engine[name].grad
-                got = [0.0] * len(t.owner.grad) if grad is None else elements(grad)
-                self.same_numbers("gradient", f"{name}.grad", t.shape, got, t.owner.grad, scale)
-
-    def do_grad(self, s: Statement, ins: list[Tensor]) -> None:
-        """``g = rg.autograd.grad(...)[0]``, a tensor of the program."""
-        root, target = ins
-        graph, retain, threaded = s.params
-        need(root.requires_grad and target.requires_grad and not any(t.ambiguous for t in ins))
-        target_record = self.histories([target])[0]
-        records = oracle.on_paths(self.histories([root]), [target_record])
-        need(is_definite(records, [target]) and not (graph and self.inner_hooks))
-        # The block that copies what is overwritten is this thread's.
-        need(not (threaded and graph and self.world.mutable))
-        found = sc.gradients_with_graph([(n, Scalar(w)) for n, w in weighed([root.heads], [root])])
-        nodes = [found.get(h, Scalar(0.0)) for h in target.heads]
-        need(all(abs(n.v) < LARGEST for n in nodes))
-        w = tensor(root.shape, weights(root.shape))
-        y, x = (self.engine[n] for n in s.ins)
-        how = dict(create_graph=graph, retain_graph=retain or graph, materialize_grads=True)
-
-        def call() -> Any:
-            return rg.autograd.grad(y, x, w, **how)[0].clone()
-
-        def text() -> str:
-            options = ", ".join(f"{k}={v}" for k, v in how.items())
-            given = literal(root.shape, weights(root.shape))
-            line = f"rg.autograd.grad({', '.join(s.ins)}, {given}, {options})[0].clone()"
-            return f"{s.out} = in_thread(lambda: {line})" if threaded else f"{s.out} = {line}"
-
-        got = self.attempt(
-            s, text, lambda: functions.in_thread(call) if threaded else call(),
-            may=oracle.backward_refusals(records),
-        )  # fmt: skip
-        self.features["in another thread"] += threaded
-        self.settle(records, found, [root], [target], got is REFUSED, retain or graph, False)
-        if got is REFUSED:
-            return
-        g = oracle.new(target.shape, [Scalar(n.v) for n in nodes])
-        if got.requires_grad:
-            g.owner.nodes = g.owner.heads = [sc.same(n) for n in nodes]
-            g.owner.record, g.owner.leaf = oracle.derivative(records), False
-        elif graph and any(n.number for n in nodes):
-            check = [f"assert {s.out}.requires_grad"]
-            raise Difference("requires_grad", f"the gradient {s.out} has lost its history", check)
-        self.bind(s, [g], got)
-
-    def do_check(self, s: Statement, ins: list[Tensor]) -> None:
-        """First and second derivatives of the roots by the targets.
-
-        The inputs are the roots and, after ``params[0]`` of them, the targets.
-        """
-        (count,) = s.params
-        roots, targets = ins[:count], ins[count:]
-        need(bool(roots) and bool(targets) and not any(t.ambiguous for t in ins))
-        goals = self.histories(targets)
-        records = oracle.on_paths(self.histories(roots), goals)
-        need(is_definite(records, targets))
-        seeds = weighed([t.heads for t in roots], roots)
-        found = sc.gradients_with_graph([(n, Scalar(w)) for n, w in seeds])
-        zero = Scalar(0.0)
-        first = [[found.get(h, zero) for h in t.heads] for t in targets]
-        ys, xs = ([self.engine[n] for n in names] for names in (s.ins[:count], s.ins[count:]))
-        ws = [tensor(t.shape, weights(t.shape, i)) for i, t in enumerate(roots)]
-
-        def text(line: str, names: Sequence[str], tensors: Sequence[Tensor], salt: int) -> str:
-            w = ", ".join(
-                literal(t.shape, weights(t.shape, i + salt)) for i, t in enumerate(tensors)
-            )
-            return f"{line}([{', '.join(names)}], [{', '.join(s.ins[count:])}], [{w}], "
-
-        got = self.attempt(
-            s,
-            lambda: text("g = rg.autograd.grad", s.ins[:count], roots, 0)
-            + "create_graph=True, materialize_grads=True)",
-            lambda: rg.autograd.grad(ys, xs, ws, create_graph=True, materialize_grads=True),
-            may=oracle.backward_refusals(records),
-        )
-        self.settle(records, found, roots, targets, got is REFUSED, True, False)
-        if got is REFUSED:
-            return
-        self.features["first derivatives"] += 1
-        scale = max((abs(n.v) for n in found.values()), default=0.0)
-        need(scale < 1e6)
-        for k, (t, g, nodes) in enumerate(zip(targets, got, first, strict=True)):
-            self.same_numbers(
-                "gradient", f"g[{k}]", t.shape, elements(g), [n.v for n in nodes], scale
-            )
-        if all(t.is_leaf for t in targets) and not self.inner_hooks:
-            self._check_second(s, targets, records, first, got, xs, text)
-
-    def _check_second(
-        self,
-        s: Statement,
-        targets: Sequence[Tensor],
-        records: Sequence[Record],
-        first: Sequence[Sequence[Scalar]],
-        got: Sequence[Any],
-        xs: Sequence[Any],
-        text: Callable[..., str],
-    ) -> None:
-        """The gradient of the gradients."""
-        for k, (g, nodes) in enumerate(zip(got, first, strict=True)):
-            if not g.requires_grad and any(n.number for n in nodes):
-                check = [f"assert g[{k}].requires_grad"]
-                raise Difference("requires_grad", f"g[{k}] has lost its history", check)
-        which = [k for k, g in enumerate(got) if g.requires_grad]
-        if not which:
-            return
-        salt = 2
-        seeds = weighed([first[k] for k in which], [targets[k] for k in which], salt)
-        found = sc.gradients(seeds)
-        records = oracle.on_paths([oracle.derivative(records)], None)
-        may = oracle.backward_refusals(records)
-        gs = [got[k] for k in which]
-        us = [
-            tensor(targets[k].shape, weights(targets[k].shape, i + salt))
-            for i, k in enumerate(which)
-        ]
-        second = self.attempt(
-            s,
-            lambda: text(
-                "h = rg.autograd.grad",
-                [f"g[{k}]" for k in which],
-                [targets[k] for k in which],
-                salt,
-            )
-            + "retain_graph=True, materialize_grads=True)",
-            lambda: rg.autograd.grad(gs, xs, us, retain_graph=True, materialize_grads=True),
-            may=may,
-        )
-        self.settle(records, found, (), targets, second is REFUSED, True, False)
-        if second is REFUSED:
-            return
-        self.features["second derivatives"] += 1
-        scale = max(map(abs, found.values()), default=0.0)
-        need(scale < 1e6)
-        for k, (t, h) in enumerate(zip(targets, second, strict=True)):
-            want = [found.get(n, 0.0) for n in t.heads]
-            self.same_numbers("second derivative", f"h[{k}]", t.shape, elements(h), want, scale)
-
-    # Forward mode. ------------------------------------------------------------------------------
-
-    def do_jvp(self, s: Statement, ins: list[Tensor]) -> None:
-        """Runs the program again, with tangents."""
-        program = [r for i, r in enumerate(self.ran) if i not in self.refused]
-        need(all(is_plain(r) for r in program))
-        directions: dict[Scalar, float] = {}
-        env: dict[str, Any] = {}
-        lines = ["with forward_ad.dual_level():"]
-        try:
-            with forward_ad.dual_level():
-                for i, r in enumerate(self.ran):
-                    if i not in self.refused and r.op in ("leaf", "delete", "detach", *OPS):
-                        if r.op == "leaf":
-                            lines.append(self.dual_leaf(r, env, directions))
-                        else:
-                            lines.append(self.texts.get(i, ""))
-                            self.run_dual(r, env)
-                self.compare_tangents(env, directions, lines)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            lines = [lines[0], *(f"    {line}" for line in lines[1:])]
-            lines[-1] += "  # must not raise"
-            raise Difference("tangent", f"{type(error).__name__}: {error}", lines, True) from None
-        self.features["forward mode"] += 1
-
-    def dual_leaf(self, s: Statement, env: dict[str, Any], directions: dict[Scalar, float]) -> str:
-        """Makes a leaf; one that requires grad gets a tangent instead. Returns its text."""
-        shape, data, requires_grad = s.params
-        x, text = tensor(shape, data), literal(shape, data)
-        if requires_grad:
-            w = weights(shape, len(env))
-            x = forward_ad.make_dual(x, tensor(shape, w))
-            text = f"forward_ad.make_dual({text}, {literal(shape, w)})"
-            directions.update(zip(self.leaves[s.out], w, strict=True))
-        env[s.out] = x
-        return f"{s.out} = {text}"
-
-    def run_dual(self, s: Statement, env: dict[str, Any]) -> None:
-        """Runs one statement in forward mode."""
-        if s.op == "delete":
-            del env[s.ins[0]]
-            return
-        if s.op == "detach":
-            x = env[s.ins[0]]
-            env[s.out] = x.data if s.params == ("data",) else x.detach()
-            return
-        op = OPS[s.op]
-        function = compiled(op.text, len(s.ins), len(s.params), op.kind != "write")
-        result = function(*(env[n] for n in s.ins), *s.params)
-        if op.many:
-            env.update((f"{s.out}_{i}", r) for i, r in enumerate(result))
-        elif op.kind != "write":
-            env[s.out] = result
-
-    def compare_tangents(
-        self, env: dict[str, Any], directions: dict[Scalar, float], lines: list[str]
-    ) -> None:
-        """Holds the tangents of all tensors against the oracle's."""
-        everything = [n for t in self.tensors.values() for n in t.owner.nodes]
-        found = sc.tangents(directions, everything)
-        scale = max(map(abs, found.values()), default=0.0)
-        need(scale < 1e6)
-        for name, t in self.tensors.items():
-            want = [found.get(t.owner.nodes[i], 0.0) for i in t.at]
-            tangent = forward_ad.unpack_dual(env[name]).tangent
-            got = [0.0] * len(want) if tangent is None else elements(tangent)
-            if not close(got, want, max(scale, 1.0)):
-                check = [
-                    *lines[1:],
-                    f"want = {literal(t.shape, want)}",
-                    f"got = forward_ad.unpack_dual({name}).tangent",
-                    "assert rg.allclose(got, want, rtol=1e-7, atol=1e-7), (got, want)",
-                ]
-                text = f"of {name} is {got} instead of {want}"
-                code = [lines[0], *(f"    {line}" for line in check)]
-                raise Difference("tangent", text, code, True)
-
-    def close(self) -> None:
-        """Leaves the blocks that statements have entered, and lets go of everything."""
-        self.blocks.close()
-        self.tensors.clear()
-        self.engine.clear()
-
-    # The end. -----------------------------------------------------------------------------------
+    # The end. -------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Compares everything that is left."""
@@ -764,3 +313,9 @@ class Machine:
             if t.requires_grad and not t.ambiguous:
                 (targets if t.is_leaf else roots).append(name)
         return roots, targets
+
+    def close(self) -> None:
+        """Leaves the blocks that statements have entered, and lets go of everything."""
+        self.blocks.close()
+        self.tensors.clear()
+        self.engine.clear()

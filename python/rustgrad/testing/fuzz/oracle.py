@@ -23,14 +23,19 @@ MULTIPLE = "returns multiple views"
 OVERWRITTEN = "modified by an inplace operation"
 FREED = "through the graph a second time"
 ONCE = "once_differentiable"
+SAVED_INFERENCE = "Inference tensors cannot be saved for backward"
+WRITTEN_INFERENCE = "Inplace update to inference tensor"
+
+DOUBLE, SINGLE = "float64", "float32"
 
 
 class Storage:
-    """Memory; counts the writes to it."""
+    """Memory of one type; counts the writes to it. ``inference`` says in which mode it was made."""
 
-    __slots__ = ("owners", "version")
+    __slots__ = ("dtype", "inference", "owners", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str, inference: bool) -> None:
+        self.dtype, self.inference = dtype, inference
         self.version = 0
         self.owners: list[Owner] = []
 
@@ -126,6 +131,11 @@ class Tensor:
         return [nodes[i].v for i in self.at]
 
     @property
+    def dtype(self) -> str:
+        """The type of the elements."""
+        return self.owner.storage.dtype
+
+    @property
     def positions(self) -> list[int]:
         """Where the elements lie in the storage."""
         at = self.owner.at
@@ -172,21 +182,37 @@ class Tensor:
         return self.nodes if self.is_view else self.owner.heads
 
 
-def new(shape: Shape, nodes: list[Scalar]) -> Tensor:
+def new(shape: Shape, nodes: list[Scalar], dtype: str = DOUBLE, inference: bool = False) -> Tensor:
     """A tensor with memory of its own and no history."""
     everything = list(range(len(nodes)))
-    return Tensor(Owner(Storage(), everything, nodes), shape, everything, False)
+    return Tensor(Owner(Storage(dtype, inference), everything, nodes), shape, everything, False)
+
+
+def promoted(tensors: Sequence[Tensor]) -> str:
+    """The type of what is computed from these: tensors without dimensions do not count."""
+    counted = [t for t in tensors if t.shape] or tensors
+    return DOUBLE if any(t.dtype == DOUBLE for t in counted) else SINGLE
+
+
+def needed(ins: Sequence[Tensor], reads: Sequence[str]) -> set[str]:
+    """What the derivatives by those inputs that require grad read."""
+    return {c for t, read in zip(ins, reads, strict=True) if t.requires_grad for c in read}
+
+
+def saved_by(ins: Sequence[Tensor], reads: Sequence[str]) -> list[Storage]:
+    """The memory of the inputs among that."""
+    return [ins[int(c)].owner.storage for c in needed(ins, reads) if c != "o"]
 
 
 class World:
     """The rules.
 
-    ``recording`` is the grad mode. While ``packing``, copies are saved; while ``mutable``, what was
-    saved is copied before it is overwritten.
+    ``recording`` is the grad mode, ``inferring`` inference mode. While ``packing``, copies are
+    saved; while ``mutable``, what was saved is copied before it is overwritten.
     """
 
     def __init__(self) -> None:
-        self.recording, self.packing, self.mutable = True, False, False
+        self.recording, self.inferring, self.packing, self.mutable = True, False, False, False
 
     def read_refusals(self, tensors: Iterable[Tensor]) -> set[str]:
         """Why the tensors cannot be read while recording."""
@@ -212,16 +238,18 @@ class World:
         reads: Sequence[str],
         keeps: bool = False,
         constants: Sequence[int] = (),
+        dtype: str | None = None,
     ) -> list[Tensor]:
         """The results of an operation, given their elements.
 
         ``reads[i]`` names what the derivative by input ``i`` reads: digits are inputs, ``o`` is the
         outputs. ``keeps`` says that it reads something else, too. ``constants`` are outputs without
-        a gradient.
+        a gradient. The type is ``dtype``, or follows from the inputs'.
         """
+        dtype = dtype or promoted(ins)
         if not self.records(ins):
-            return [new(shape, nodes) for shape, nodes in results]
-        outs = [new(shape, [same(n) for n in nodes]) for shape, nodes in results]
+            return [new(shape, nodes, dtype, self.inferring) for shape, nodes in results]
+        outs = [new(shape, [same(n) for n in nodes], dtype) for shape, nodes in results]
         record = self._record(ins, reads, [t.owner.storage for t in outs], keeps)
         for i, t in enumerate(outs):
             if i in constants:
@@ -230,13 +258,17 @@ class World:
                 t.owner.record, t.owner.leaf = record, False
         return outs
 
+    def save_refusals(self, ins: Sequence[Tensor], reads: Sequence[str]) -> set[str]:
+        """Why an operation may not be recorded."""
+        inference = self.records(ins) and any(s.inference for s in saved_by(ins, reads))
+        return {SAVED_INFERENCE} if inference else set()
+
     def _record(
         self, ins: Sequence[Tensor], reads: Sequence[str], outs: Sequence[Storage], keeps: bool
     ) -> Record:
-        needed = {c for t, read in zip(ins, reads, strict=True) if t.requires_grad for c in read}
-        saved = [ins[int(c)].owner.storage for c in needed if c != "o"]
-        record = Record([t.history for t in ins], saved + (list(outs) if "o" in needed else []))
-        record.keeps = keeps or bool(needed)
+        saved = saved_by(ins, reads) + (list(outs) if "o" in needed(ins, reads) else [])
+        record = Record([t.history for t in ins], saved)
+        record.keeps = keeps or bool(needed(ins, reads))
         if self.packing or self.mutable:
             record.saved = []
         return record
@@ -265,6 +297,8 @@ class World:
         positions = t.positions
         if len(set(positions)) < len(positions):
             reasons.add(OVERLAP)
+        if t.owner.storage.inference and not self.inferring:
+            reasons.add(WRITTEN_INFERENCE)
         if self.recording:
             owner = t.owner
             if t.requires_grad and t.is_leaf or owner.record is not None and owner.leaf:

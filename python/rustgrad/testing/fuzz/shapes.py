@@ -193,6 +193,22 @@ def unfold(shape: Shape, d: int, size: int, step: int) -> Picks:
 
 
 @remembered
+def as_strided(shape: Shape, new: Shape, strides: tuple[int, ...]) -> Picks:
+    """Elements at fixed distances, from the first one on.
+
+    Dimensions may meet the same elements, but not pass between each other's.
+    """
+    at = [sum(s * k for s, k in zip(strides, i, strict=True)) for i in indices(new)]
+    need(max(at, default=0) < max(prod(shape), 1))
+    reach, passes = 0, False
+    for s, n in sorted(zip(strides, new, strict=True)):
+        passes = passes or n > 1 and s <= reach
+        reach += s * (n - 1)
+    need(not passes or len(set(at)) < len(at))
+    return new, at
+
+
+@remembered
 def flip(shape: Shape, d: int) -> Picks:
     """A dimension backwards."""
     d = _dim(shape, d)
@@ -258,6 +274,11 @@ def is_strided(positions: list[int], shape: Shape) -> bool:
         p == positions[0] + sum(s * k for s, k in zip(strides, i, strict=True))
         for p, i in zip(positions, indices(shape), strict=True)
     )
+
+
+def is_adjacent(positions: list[int]) -> bool:
+    """Whether elements at these positions lie one after another."""
+    return all(q == p + 1 for p, q in itertools.pairwise(positions))
 
 
 class Key(tuple):

@@ -12,11 +12,11 @@ from typing import Any
 import rustgrad as rg
 
 from . import functions
-from .machine import Difference, Machine, Statement
+from .machine import Machine
 from .ops import OPS
+from .oracle import DOUBLE
 from .shapes import Unfit
-
-Program = Sequence[Statement]
+from .statement import Difference, Program, Statement
 
 
 def live() -> tuple[int, int]:
@@ -39,6 +39,11 @@ def examine(program: Program, script: bool = False) -> tuple[Difference | None, 
 
     Raises:
         Unfit: the program makes no sense.
+
+    >>> leaf = Statement("leaf", (), ((2,), (0.5, -1.0), True, DOUBLE), "x")
+    >>> difference, lines = examine([leaf, Statement("sin", ("x",), (), "y")], script=True)
+    >>> difference is None, lines[-1]
+    (True, 'y = x.sin()')
     """
     before = live()
     machine = Machine(script)
@@ -132,10 +137,11 @@ def stem(name: str) -> str:
 
 def checked(s: Statement, kept: Sequence[bool]) -> list[Statement]:
     """A check of some of the roots and targets."""
-    (count,) = s.params
+    count, *rest = s.params
     roots = [n for n, k in zip(s.ins[:count], kept, strict=False) if k]
     targets = [n for n, k in zip(s.ins[count:], kept[count:], strict=True) if k]
-    return [replace(s, ins=(*roots, *targets), params=(len(roots),))] if roots and targets else []
+    params = (len(roots), *rest)
+    return [replace(s, ins=(*roots, *targets), params=params)] if roots and targets else []
 
 
 def bypassed(program: Program, i: int, name: str) -> Program:
@@ -155,12 +161,17 @@ def simplifications(s: Statement) -> Iterator[Statement]:
     if s.op == "check":
         for i in range(len(s.ins)):
             yield from checked(s, [k != i for k in range(len(s.ins))])
+        if s.params[1] > 2:
+            yield replace(s, params=(s.params[0], 2))
     elif s.op == "leaf":
         yield from simpler_leaves(s)
     elif s.op == "backward":
-        yield from switched(s, (True, False))
-        for i in range(len(s.ins) if len(s.ins) > 1 else 0):
-            yield replace(s, ins=(*s.ins[:i], *s.ins[i + 1 :]))
+        count = s.params[0]
+        yield from switched(s, (count, True, False))
+        for i in range(len(s.ins)):
+            fewer = (count - (i < count), *s.params[1:])
+            if fewer[0]:
+                yield replace(s, ins=(*s.ins[:i], *s.ins[i + 1 :]), params=fewer)
     elif s.op == "grad":
         yield from switched(s, (False, True, False))
     elif s.op in OPS:
@@ -179,28 +190,30 @@ def simplifications(s: Statement) -> Iterator[Statement]:
             yield replace(s, op=other, ins=ins, params=(2.0,) if other.startswith("scale") else ())
 
 
-def switched(s: Statement, simplest: Sequence[bool]) -> Iterator[Statement]:
-    """Statements with one flag as in the simplest case."""
+def switched(s: Statement, simplest: Sequence[Any]) -> Iterator[Statement]:
+    """Statements with one parameter as in the simplest case."""
     for i, (value, wanted) in enumerate(zip(s.params, simplest, strict=True)):
         if value != wanted:
             yield replace(s, params=(*s.params[:i], wanted, *s.params[i + 1 :]))
 
 
 def simpler_leaves(s: Statement) -> Iterator[Statement]:
-    """Smaller leaves, without a gradient, with simpler numbers."""
-    shape, data, requires_grad = s.params
+    """Smaller leaves, without a gradient, with simpler numbers, of the usual type."""
+    shape, data, requires_grad, dtype = s.params
     shapes: list[Any] = [()] if shape else []
     for d, n in enumerate(shape):
         shapes.append(shape[:d] + shape[d + 1 :])
         shapes += [(*shape[:d], k, *shape[d + 1 :]) for k in sorted({1, 2, n - 1}) if 0 < k < n]
     for new in shapes:
         if prod(new) <= len(data):
-            yield replace(s, params=(new, data[: prod(new)], requires_grad))
+            yield replace(s, params=(new, data[: prod(new)], requires_grad, dtype))
     if requires_grad:
-        yield replace(s, params=(shape, data, False))
+        yield replace(s, params=(shape, data, False, dtype))
     plain = tuple(float(i + 1) for i in range(len(data)))
     if data != plain:
-        yield replace(s, params=(shape, plain, requires_grad))
+        yield replace(s, params=(shape, plain, requires_grad, dtype))
+    if dtype != DOUBLE:
+        yield replace(s, params=(shape, data, requires_grad, DOUBLE))
 
 
 def script(program: Program) -> str:

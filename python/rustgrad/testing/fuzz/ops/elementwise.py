@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import scalar as sc, shapes as sh
+from ..oracle import DOUBLE, SINGLE
 from ..scalar import Scalar
 from ..shapes import need
 from .table import (
@@ -159,7 +160,10 @@ add(
     "",
     "",
 )
-add("lerp", "elementwise", "fresh", "rg.lerp({0}, {1}, {p0})", two_and_number, interpolate, "", "")
+add(
+    "lerp", "elementwise", "fresh", "rg.lerp({0}, {1}, {p0})",
+    two_and_number, interpolate, "", "", alike=True,
+)  # fmt: skip
 add(
     "lerp_",
     "elementwise in place",
@@ -169,6 +173,7 @@ add(
     interpolate,
     "",
     "",
+    alike=True,
 )
 add(
     "addcmul", "elementwise", "fresh", "rg.addcmul({0}, {1}, {2}, value={p0})",
@@ -324,3 +329,30 @@ add(
     each(lambda a: sc.scaled(sc.times(sc.exp(bounded(a, -20.0, 2.0)), a), -1.0)),
     "0",
 )
+add(
+    "checkpoint in a checkpoint",
+    "checkpoint",
+    "fresh",
+    "checkpoint(lambda a, b: checkpoint(lambda c, d: (c * d).sin(), a.exp(), b) * b, {0}, {1})",
+    two,
+    each(lambda a, b: sc.times(sc.sin(sc.times(sc.exp(bounded(a, -20.0, 2.0)), b)), b)),
+    "01",
+    "01",
+)
+
+
+def of_other_type(dtype: str) -> Callable[[Draw], Drawn]:
+    """A tensor that is not of a type, in a program with several."""
+
+    def draw(d: Draw) -> Drawn:
+        need(len(d.dtypes) > 1)
+        return (d.any(lambda t: t.dtype != dtype),), ()
+
+    return draw
+
+
+for _name, _dtype in (("double", DOUBLE), ("float", SINGLE)):
+    add(
+        _name, "cast", "fresh", f"{{0}}.{_name}()",
+        of_other_type(_dtype), each(lambda a: sc.scaled(a, 1.0)), dtype=_dtype,
+    )  # fmt: skip

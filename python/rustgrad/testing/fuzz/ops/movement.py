@@ -138,6 +138,7 @@ add(
     added_at,
     "",
     "",
+    alike=True,
 )
 add(
     "index_add_",
@@ -148,4 +149,5 @@ add(
     added_at,
     "",
     "",
+    alike=True,
 )

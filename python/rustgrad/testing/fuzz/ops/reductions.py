@@ -17,9 +17,11 @@ def folded(f: Callable[[list[Scalar]], Scalar]) -> Callable[..., list[Value]]:
 
     def rule(ins: list[Value], dim: int, keep: bool) -> list[Value]:
         ((shape, nodes),) = ins
-        need(0 not in shape and len(shape) > 0)
+        need(len(shape) > 0)
         found = [f([nodes[i] for i in row]) for row in sh.rows(shape, dim)]
         d = dim % len(shape)
+        if not shape[d]:
+            f([])  # Refused even if there is no row.
         return [((*shape[:d], *([1] if keep else []), *shape[d + 1 :]), found)]
 
     return rule
@@ -44,7 +46,6 @@ def everything(f: Callable[[list[Scalar]], Scalar]) -> Callable[..., list[Value]
 
     def rule(ins: list[Value]) -> list[Value]:
         ((_, nodes),) = ins
-        need(bool(nodes))
         return [((), [f(nodes)])]
 
     return rule
@@ -52,12 +53,13 @@ def everything(f: Callable[[list[Scalar]], Scalar]) -> Callable[..., list[Value]
 
 def mean(row: list[Scalar]) -> Scalar:
     """The mean."""
+    need(bool(row))
     return sc.scaled(sc.total(row), 1 / len(row))
 
 
 def multiplied(row: list[Scalar]) -> Scalar:
     """The product."""
-    out = row[0]
+    out = row[0] if row else Scalar(1.0)
     for n in row[1:]:
         out = sc.times(out, n)
     return out
@@ -65,6 +67,7 @@ def multiplied(row: list[Scalar]) -> Scalar:
 
 def largest(row: list[Scalar]) -> Scalar:
     """The largest, if there is one."""
+    need(bool(row))
     best = max(row, key=lambda n: n.v)
     need(all(n is best or best.v - n.v > 1e-4 for n in row))
     return best
@@ -77,11 +80,14 @@ def exponentials(row: list[Scalar]) -> list[Scalar]:
 
 def logsumexp(row: list[Scalar]) -> Scalar:
     """``log(sum(exp(row)))``"""
+    need(bool(row))
     return sc.log(sc.total(exponentials(row)))
 
 
 def softmax(row: list[Scalar]) -> list[Scalar]:
     """``exp(row) / sum(exp(row))``"""
+    if not row:
+        return []
     terms = exponentials(row)
     scale = sc.power(sc.total(terms), -1.0)
     return [sc.times(t, scale) for t in terms]
@@ -182,7 +188,7 @@ def rows_alike(d: Draw) -> Drawn:
     return (a, d.any(lambda t: len(t.shape) == 2 and t.shape[1] == n)), ()
 
 
-add("matmul", "matmul", "fresh", "{0} @ {1}", matrices, matmul, "1", "0")
+add("matmul", "matmul", "fresh", "{0} @ {1}", matrices, matmul, "1", "0", alike=True)
 add("outer", "matmul", "fresh", "rg.outer({0}, {1})", vectors, outer, "1", "0")
 add(
     "einsum",
@@ -193,4 +199,5 @@ add(
     transposed_product,
     "1",
     "0",
+    alike=True,
 )

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from .. import shapes as sh
-from ..oracle import Tensor
+from ..oracle import DOUBLE, SINGLE, Tensor
 from ..scalar import Scalar
 from ..shapes import Picks, Shape, Unfit, need
 
@@ -24,6 +24,8 @@ class Draw:
 
     def __init__(self, rng: random.Random, tensors: dict[str, Tensor]) -> None:
         self.rng, self.tensors = rng, tensors
+        # The types of leaves.
+        self.dtypes = (DOUBLE, SINGLE) if rng.random() < 0.08 else (DOUBLE,)
 
     def any(self, fits: Callable[[Tensor], bool] | None = None) -> str:
         """One of the tensors that fit, rather a late one."""
@@ -60,8 +62,9 @@ class Op:
     ``kind`` is ``fresh`` (new tensors), ``view`` (views of the first input), ``reshape`` (one or
     the other) or ``write`` (to the first input, or to the ``region`` of it that a view rule and the
     parameters describe). ``barred`` says why the views must not be written, ``strided`` that they
-    need fixed strides, ``many`` that results are a tuple, ``constants`` which results have no
-    gradient, ``once`` that gradients have none.
+    need fixed strides, ``adjacent`` that the elements they are made of lie one after another,
+    ``many`` that results are a tuple, ``constants`` which results have no gradient, ``once`` that
+    gradients have none, ``alike`` that inputs must have one type, ``dtype`` that of the results.
     """
 
     name: str
@@ -74,9 +77,12 @@ class Op:
     region: Callable[..., Picks] | None = None
     barred: str | None = None
     strided: bool = False
+    adjacent: bool = False
     many: bool = False
     constants: tuple[int, ...] = ()
     once: bool = False
+    alike: bool = False
+    dtype: str | None = None
 
 
 OPS: dict[str, Op] = {}
@@ -169,13 +175,13 @@ def nested(shape: Shape, flat: Sequence[Any]) -> Any:
 
 def one_and_dim(d: Draw) -> Drawn:
     """A tensor and a dimension."""
-    a = d.with_dims()
+    a = d.any(lambda t: len(t.shape) > 0)
     return (a,), (d.dim(a),)
 
 
 def one_dim_and_keep(d: Draw) -> Drawn:
     """A tensor, a dimension, and whether it stays."""
-    a = d.with_dims()
+    a = d.any(lambda t: len(t.shape) > 0)
     return (a,), (d.dim(a), d.rng.random() < 0.5)
 
 

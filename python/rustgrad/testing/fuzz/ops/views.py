@@ -116,6 +116,18 @@ def one_and_window(d: Draw) -> Drawn:
     return (a,), (dim, size, d.rng.randint(1, 3))
 
 
+def one_and_strides(d: Draw) -> Drawn:
+    """A tensor, and a shape and strides that stay within it; elements may be met twice."""
+    a = d.any(lambda t: 0 not in t.shape)
+    last = prod(d.shape(a)) - 1
+    shape, strides = [], []
+    for _ in range(d.rng.randint(1, 2)):
+        strides.append(d.rng.randint(1, 3))
+        shape.append(d.rng.randint(1, 1 + min(last // strides[-1], 3)))
+        last -= strides[-1] * (shape[-1] - 1)
+    return (a,), (tuple(shape), tuple(strides))
+
+
 def region_and_source(d: Draw) -> Drawn:
     """A target, a tensor that broadcasts to a part of it, and the subscript of that."""
     (a,), (key,) = one_and_key(d)
@@ -154,6 +166,15 @@ add(
     one_and_new_shape,
     lambda *p: [sh.reshape(*p)],
     strided=True,
+)
+add(
+    "as_strided",
+    "view",
+    "view",
+    "{0}.as_strided({p0}, {p1})",
+    one_and_strides,
+    lambda *p: [sh.as_strided(*p)],
+    adjacent=True,
 )
 add(
     "reshape",
