@@ -47,7 +47,6 @@ def backward(m: Machine, s: Statement, ins: list[Tensor]) -> None:
     roots, leaves = ins[:count], ins[count:]
     need(all(t.requires_grad for t in ins) and not any(t.ambiguous for t in ins))
     need(bool(roots) and all(t.is_leaf for t in leaves))
-    need(not leaves or all(t in leaves or not t.is_leaf for t in roots))
     records = oracle.on_paths(histories(m, roots), histories(m, leaves) if leaves else None)
     may = oracle.backward_refusals(records)
     found = sc.gradients(weighed([t.heads for t in roots], roots))
