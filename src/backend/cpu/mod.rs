@@ -31,7 +31,7 @@ mod testing;
 pub mod threads;
 mod transpose;
 mod update;
-mod walk;
+pub(super) mod walk;
 
 use super::{Backend, Combine, Distribution, Functor, Input, Reduction, Scan, Update, View};
 use crate::base::{DType, Result, Scalar};
