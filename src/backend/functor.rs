@@ -6,11 +6,12 @@
 //! an in-place call needs no second loop. `x`, `y`, `z` are the inputs, `p` the parameters. Truth
 //! values are `C::ONE` and `C::ZERO`. `=> unless rare, slow` replaces results by others where that is
 //! rare: in a pass of its own, so that the loop itself has no branches. `=> by number` gives loops of
-//! their own to an input that is one number for the whole block, which then is a slice of length 1:
-//! for functors so quick that writing the number out would be seen.
+//! their own to an input that is one number for a whole row: for functors so quick that writing the
+//! number out would be seen.
 
 use super::cpu::isa::versions;
 use super::cpu::math::{Compute, Float, Integer};
+use super::cpu::walk::ahead_of_line;
 use crate::base::Scalar;
 
 /// Which compute types a functor is defined for.
@@ -31,10 +32,85 @@ pub(crate) struct Blocks {
     pub(crate) i64: Option<Block<i64>>,
 }
 
-/// Applies a functor to equal-length blocks, or numbers in slices of length 1 if the functor
-/// [takes them](Functor::takes_numbers). The first input may be the output's own values, already
-/// copied; blocks never alias.
-pub(crate) type Block<C> = fn(&mut [C], &[&[C]], &[Scalar]);
+/// Applies a functor to rows of so many elements: those of the output, which lie one after the other,
+/// and as many of each input. The first input may be the output's own values, already copied; blocks
+/// never alias.
+pub(crate) type Block<C> = fn(&mut [C], usize, &[Rows<C>], &[Scalar]);
+
+/// The rows of an input, or one number for each row if the functor
+/// [takes them](Functor::takes_numbers).
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a, C> {
+    /// From the first element of the first row to the last one of the last row.
+    pub(crate) elements: &'a [C],
+    /// Elements of a row; 1 if it stands for a row of one number.
+    pub(crate) width: usize,
+    /// From one row to the next.
+    pub(crate) step: usize,
+}
+
+impl<'a, C> Rows<'a, C> {
+    /// A single row.
+    #[inline(always)]
+    pub(crate) fn one(elements: &'a [C]) -> Self {
+        Self {
+            elements,
+            width: elements.len(),
+            step: 0,
+        }
+    }
+
+    /// Row number `i`.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> &'a [C] {
+        &self.elements[i * self.step..][..self.width]
+    }
+}
+
+/// The rows of an output in the pieces that loops run over: see [`ahead_of_line`].
+struct Pieces<'a, C> {
+    left: &'a mut [C],
+    /// Elements of a row.
+    width: usize,
+    row: usize,
+    /// Elements of the row that have passed.
+    passed: usize,
+}
+
+impl<'a, C> Pieces<'a, C> {
+    #[inline(always)]
+    fn new(out: &'a mut [C], width: usize) -> Self {
+        Self {
+            left: out,
+            width,
+            row: 0,
+            passed: 0,
+        }
+    }
+}
+
+impl<'a, C> Iterator for Pieces<'a, C> {
+    /// The number of the row, where in the row the piece starts, and the piece.
+    type Item = (usize, usize, &'a mut [C]);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let n = self.width - self.passed;
+        let ahead = ahead_of_line(&self.left[..n]);
+        let n = if ahead == 0 { n } else { ahead };
+        let (piece, left) = std::mem::take(&mut self.left).split_at_mut(n);
+        let item = (self.row, self.passed, piece);
+        self.left = left;
+        self.passed += n;
+        if self.passed == self.width {
+            (self.row, self.passed) = (self.row + 1, 0);
+        }
+        Some(item)
+    }
+}
 
 macro_rules! functors {
     ($(
@@ -84,7 +160,7 @@ macro_rules! functors {
                 }
             }
 
-            /// Whether a slice of length 1 may stand for a block of one number.
+            /// Whether a slice of length 1 may stand for a row of one number.
             pub(crate) fn takes_numbers(self) -> bool {
                 match self { $(Functor::$name => {
                     const WAYS: &[&str] = &[$(stringify!($number))?];
@@ -126,51 +202,73 @@ macro_rules! functors {
         { $body:expr } { $rare:expr, $slow:expr } {}) => {
         #[allow(unused_variables, unused_mut, unused_assignments)]
         #[inline(always)]
-        fn body<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) {
-            let n = out.len();
+        fn body<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) {
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
-            let mut k = 0;
-            $( let $arg = &ins[k][..n]; k += 1; )*
-            for i in 0..n {
-                $( let $arg = $arg[i]; )*
-                out[i] = $body;
-            }
-            let mut any = false;
-            for i in 0..n {
-                $( let $arg = $arg[i]; )*
-                any |= $rare;
-            }
-            for i in 0..if any { n } else { 0 } {
-                $( let $arg = $arg[i]; )*
-                if $rare {
-                    out[i] = $slow;
+            for (row, at, out) in Pieces::new(out, n) {
+                let n = out.len();
+                let mut k = 0;
+                $( let $arg = &ins[k].row(row)[at..][..n]; k += 1; )*
+                for i in 0..n {
+                    $( let $arg = $arg[i]; )*
+                    out[i] = $body;
+                }
+                let mut any = false;
+                for i in 0..n {
+                    $( let $arg = $arg[i]; )*
+                    any |= $rare;
+                }
+                for i in 0..if any { n } else { 0 } {
+                    $( let $arg = $arg[i]; )*
+                    if $rare {
+                        out[i] = $slow;
+                    }
                 }
             }
         }
         versions! {
-            fn run<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) = body;
+            fn run<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) = body;
         }
     };
     (@fn $bound:ident |$x:ident, $y:ident| [$($p:ident),*] { $body:expr } {} { number }) => {
         #[allow(unused_mut, unused_variables, unused_assignments)]
         #[inline(always)]
-        fn body<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) {
+        fn body<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) {
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
-            let n = out.len();
-            match (ins[0], ins[1]) {
-                (&[$x], &[$y]) => out.fill($body),
-                (x, &[$y]) => out.iter_mut().zip(&x[..n]).for_each(|(out, &$x)| *out = $body),
-                (&[$x], y) => out.iter_mut().zip(&y[..n]).for_each(|(out, &$y)| *out = $body),
-                (x, y) => {
-                    let pairs = x[..n].iter().zip(&y[..n]);
-                    out.iter_mut().zip(pairs).for_each(|(out, (&$x, &$y))| *out = $body);
-                }
+            let (x, y) = (ins[0], ins[1]);
+            let pieces = Pieces::new(out, n);
+            match (x.width, y.width) {
+                (1, 1) => for (row, _, out) in pieces {
+                    let ($x, $y) = (x.row(row)[0], y.row(row)[0]);
+                    out.fill($body);
+                },
+                (_, 1) => for (row, at, out) in pieces {
+                    let (x, $y) = (&x.row(row)[at..][..out.len()], y.row(row)[0]);
+                    for i in 0..out.len() {
+                        let $x = x[i];
+                        out[i] = $body;
+                    }
+                },
+                (1, _) => for (row, at, out) in pieces {
+                    let ($x, y) = (x.row(row)[0], &y.row(row)[at..][..out.len()]);
+                    for i in 0..out.len() {
+                        let $y = y[i];
+                        out[i] = $body;
+                    }
+                },
+                _ => for (row, at, out) in pieces {
+                    let n = out.len();
+                    let (x, y) = (&x.row(row)[at..][..n], &y.row(row)[at..][..n]);
+                    for i in 0..n {
+                        let ($x, $y) = (x[i], y[i]);
+                        out[i] = $body;
+                    }
+                },
             }
         }
         versions! {
-            fn run<C: $bound>(out: &mut [C], ins: &[&[C]], params: &[Scalar]) = body;
+            fn run<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) = body;
         }
     };
 }

@@ -5,7 +5,7 @@
 //! result is written where it belongs when nothing else lies there, else through a block: that is
 //! what makes `x.exp_()` and `x += y` the same loop as `exp(x)` and `x + y`.
 
-use super::super::functor::Block;
+use super::super::functor::{Block, Rows};
 use super::super::{Functor, Input, View};
 use super::isa::versions;
 use super::stream::{is_worth, stream};
@@ -202,14 +202,17 @@ fn run<C: ComputeType + AllCasts>(f: Functor, params: &[Scalar], out: View, ins:
 /// The functor's loop for copies. The C library copies long strings by an instruction of their own, which
 /// takes ten times as long on some processors (Zen 4 is one) if the target lies just ahead of the source,
 /// but for whole pages; short ones it copies in registers.
-fn copied<C: Copy>(out: &mut [C], ins: &[&[C]], _: &[Scalar]) {
+fn copied<C: Copy>(out: &mut [C], n: usize, ins: &[Rows<C>], _: &[Scalar]) {
     const SHORT: usize = 128;
-    let ahead = out.as_ptr().addr().wrapping_sub(ins[0].as_ptr().addr()) % 4096;
-    if !(1..64).contains(&ahead) {
-        return out.copy_from_slice(ins[0]);
-    }
-    for (out, x) in out.chunks_mut(SHORT).zip(ins[0].chunks(SHORT)) {
-        out.copy_from_slice(x);
+    for (i, out) in out.chunks_mut(n).enumerate() {
+        let x = ins[0].row(i);
+        let ahead = out.as_ptr().addr().wrapping_sub(x.as_ptr().addr()) % 4096;
+        if (1..64).contains(&ahead) {
+            let parts = out.chunks_mut(SHORT).zip(x.chunks(SHORT));
+            parts.for_each(|(out, x)| out.copy_from_slice(x));
+        } else {
+            out.copy_from_slice(x);
+        }
     }
 }
 
@@ -362,7 +365,7 @@ fn as_they_lie<C: ComputeType>(
     n: usize,
     ins: &[Input],
 ) -> bool {
-    let mut slices: [&[C]; MOST - 1] = [&[]; MOST - 1];
+    let mut slices = [Rows::one(&[]); MOST - 1];
     if out.dtype != C::DTYPE || !is_dense(out.layout) || ins.len() > slices.len() {
         return false;
     }
@@ -409,25 +412,25 @@ fn as_they_lie<C: ComputeType>(
         };
         // SAFETY: so many elements lie at `source`: in a dense view (NOTE [Views in bounds]) that is
         // apart from the output, all that is written below, or in the copy.
-        *slot = unsafe { std::slice::from_raw_parts(source, length) };
+        *slot = Rows::one(unsafe { std::slice::from_raw_parts(source, length) });
     }
     // SAFETY: NOTE [Views in bounds]: the output is dense; no slice refers to its elements. The
     // functor writes before it reads, and `C` has no invalid bit patterns.
     let result = unsafe { std::slice::from_raw_parts_mut(target, n) };
     let slices = &slices[..ins.len()];
     if n < FEW_FOR_THREADS {
-        block(result, slices, params);
+        block(result, n, slices, params);
         return true;
     }
     let compute = |range: Range<usize>, result: &mut [C]| {
-        let mut parts: [&[C]; MOST - 1] = [&[]; MOST - 1];
+        let mut parts = [Rows::one(&[]); MOST - 1];
         for (part, slice) in parts.iter_mut().zip(slices) {
-            *part = match slice {
-                [_] => slice,
-                _ => &slice[range.clone()],
+            *part = match slice.elements {
+                [_] => *slice,
+                elements => Rows::one(&elements[range.clone()]),
             };
         }
-        block(result, &parts[..slices.len()], params);
+        block(result, range.len(), &parts[..slices.len()], params);
     };
     let streamed = is_worth(bytes);
     let result = Shared(result.as_mut_ptr());
@@ -493,16 +496,16 @@ fn by_blocks<C: ComputeType + AllCasts>(
 /// What the blocks of one call share.
 struct Step<'a, C> {
     block: Block<C>,
-    /// Whether the block takes a slice of length 1 for a number.
+    /// Whether the block takes rows of one number.
     numbers: bool,
     params: &'a [Scalar],
     out: View<'a>,
     ins: &'a [Input<'a>],
 }
 
-/// Rows at least this long are passed to the functor as they lie; shorter ones are gathered into
-/// blocks.
-const ROW: usize = 64;
+/// Rows that are so many elements together are passed to the functor as they lie; fewer are gathered
+/// into blocks.
+const WORTH_A_CALL: usize = 64;
 
 impl<C: ComputeType + AllCasts> Step<'_, C> {
     /// Computes a range of the elements. `places` are those of the first element of all; the first
@@ -532,82 +535,110 @@ impl<C: ComputeType + AllCasts> Step<'_, C> {
         }
         let mut done = 0;
         while done < n {
-            let mut m = (n - done).min(BLOCK);
-            let mut shorten = |lead: usize| {
-                if lead >= ROW {
-                    m = m.min(lead);
-                }
-            };
-            if typed_out {
-                shorten(to.lead());
-            }
-            for (i, place) in from.iter().enumerate().take(self.ins.len()) {
-                if typed_in[i] {
-                    shorten(place.lead());
-                }
-                if self.numbers {
-                    shorten(place.repeats());
-                }
-            }
-            let mut slices: [&[C]; MOST - 1] = [&[]; MOST - 1];
+            let (count, m) = self.rows(n - done, done == 0, &to, &from, typed_out, &typed_in);
+            let all = count * m;
+            let mut ins = [Rows::one(&[]); MOST - 1];
             for (i, input) in self.ins.iter().enumerate() {
-                let mut length = m;
-                let source = match input {
-                    Input::Scalar(_) => {
-                        if self.numbers {
-                            length = 1;
-                        }
-                        in_buffers[i].cast_const()
+                let place = &mut from[i];
+                let (source, width, step) = match input {
+                    Input::Scalar(_) if self.numbers => (in_buffers[i].cast_const(), 1, 0),
+                    Input::Scalar(_) => (in_buffers[i].cast_const(), m, 0),
+                    Input::View(v) if self.numbers && place.repeats() >= m => {
+                        // SAFETY: NOTE [Views in bounds]; the buffer has room for that many rows.
+                        unsafe { load(v, place.at(), place.rows(m).1, count, in_buffers[i]) };
+                        place.pass(count, m);
+                        (in_buffers[i].cast_const(), 1, 1)
                     }
-                    Input::View(v) if self.numbers && from[i].repeats() >= m => {
-                        // SAFETY: NOTE [Views in bounds]; the buffer has room for one.
-                        unsafe { load(v, from[i].at(), 1, 1, in_buffers[i]) };
-                        from[i].take(m, |_, _, _| {});
-                        length = 1;
-                        in_buffers[i].cast_const()
-                    }
-                    Input::View(v) if typed_in[i] && from[i].lead() >= m => {
-                        let source = address::<C>(v, from[i].at());
-                        from[i].take(m, |_, _, _| {});
-                        source
+                    Input::View(v) if typed_in[i] && place.lead() >= m => {
+                        let source = address::<C>(v, place.at()).cast_const();
+                        let step = place.rows(m).1;
+                        place.pass(count, m);
+                        (source, m, step)
                     }
                     Input::View(v) => {
                         let mut filled = in_buffers[i];
-                        from[i].take(m, |at, stride, n| {
-                            // SAFETY: NOTE [Views in bounds]; the runs have `m` elements together,
+                        place.take(all, |at, stride, n| {
+                            // SAFETY: NOTE [Views in bounds]; the runs have `all` elements together,
                             // for which the buffer has room.
                             unsafe { load(v, at, stride, n, filled) };
                             filled = filled.wrapping_add(n);
                         });
-                        in_buffers[i].cast_const()
+                        (in_buffers[i].cast_const(), m, m)
                     }
                 };
-                // SAFETY: so many elements lie at `source`: one after the other in a view that is apart
-                // from what is written below, or in the filled part of the buffer.
-                slices[i] = unsafe { std::slice::from_raw_parts(source, length) };
+                // SAFETY: so many elements lie at `source`: in rows of a view that is apart from what is
+                // written below, or in the filled part of the buffer.
+                let elements =
+                    unsafe { std::slice::from_raw_parts(source, (count - 1) * step + width) };
+                ins[i] = Rows {
+                    elements,
+                    width,
+                    step,
+                };
             }
-            let direct = typed_out && to.lead() >= m;
+            let direct = typed_out && to.lead() >= all;
             let target = if direct {
                 address::<C>(&self.out, to.at())
             } else {
                 out_buffer.as_mut_ptr().cast()
             };
-            // SAFETY: room for `m` elements; nothing else refers to it, since inputs that share
+            // SAFETY: room for `all` elements; nothing else refers to it, since inputs that share
             // memory with an output of type `C` were loaded. The functor writes before it reads,
             // and `C` has no invalid bit patterns.
-            let result = unsafe { std::slice::from_raw_parts_mut(target, m) };
-            (self.block)(result, &slices[..self.ins.len()], self.params);
+            let result = unsafe { std::slice::from_raw_parts_mut(target, all) };
+            (self.block)(result, m, &ins[..self.ins.len()], self.params);
             let mut left = target.cast_const();
-            to.take(m, |at, stride, n| {
+            to.take(all, |at, stride, n| {
                 if !direct {
-                    // SAFETY: NOTE [Views in bounds]; the runs have `m` elements together, and the
+                    // SAFETY: NOTE [Views in bounds]; the runs have `all` elements together, and the
                     // block holds as many results.
                     unsafe { store(&self.out, at, stride, n, left) };
                     left = left.wrapping_add(n);
                 }
             });
-            done += m;
+            done += all;
         }
+    }
+
+    /// How many rows of how many elements to compute next, of the `n` that are left: those which views
+    /// that need no buffer have, if they are worth a call, else long ones. The first call of many may be
+    /// small, after which whole rows follow.
+    fn rows<P: Place>(
+        &self,
+        n: usize,
+        is_first: bool,
+        to: &P,
+        from: &[P; MOST - 1],
+        typed_out: bool,
+        typed_in: &[bool; MOST - 1],
+    ) -> (usize, usize) {
+        // How many of the next elements each view has without a buffer; scalars have all.
+        let mut leads = [usize::MAX; MOST];
+        leads[0] = if typed_out { to.lead() } else { 0 };
+        for (i, input) in self.ins.iter().enumerate() {
+            if let Input::View(_) = input {
+                let repeats = if self.numbers { from[i].repeats() } else { 0 };
+                let lead = if typed_in[i] { from[i].lead() } else { 0 };
+                leads[i + 1] = repeats.max(lead);
+            }
+        }
+        let rows = |least: usize| {
+            let long = leads.iter().filter(|&&lead| lead >= least);
+            let m = long.fold(n.min(BLOCK), |m, &lead| m.min(lead));
+            let most = |v: usize| match leads[v] {
+                usize::MAX => BLOCK,
+                lead if lead < m => BLOCK / m,
+                lead if v == 0 => lead / m,
+                _ => from[v - 1].rows(m).0,
+            };
+            let count = (0..MOST).map(most).fold((n / m).min(BLOCK), usize::min);
+            (count, m)
+        };
+        let (count, m) = rows(1);
+        if count * m >= WORTH_A_CALL.min(n) || (is_first && n > BLOCK) {
+            return (count, m);
+        }
+        rows(WORTH_A_CALL)
     }
 }
 

@@ -195,6 +195,13 @@ pub(super) trait Place {
     /// At least how many of the next elements are at this place.
     fn repeats(&self) -> usize;
 
+    /// At least how many of the next rows of `n` elements lie as the first one does, and the distance
+    /// from one to the next; the first one is part of a run.
+    fn rows(&self, n: usize) -> (usize, usize);
+
+    /// Moves along `count` such [rows](Place::rows).
+    fn pass(&mut self, count: usize, n: usize);
+
     /// Moves along `n` elements, which are there, and calls `f` with the position of the first
     /// element, the stride and the length of each run of them.
     fn take(&mut self, n: usize, f: impl FnMut(usize, usize, usize));
@@ -221,6 +228,16 @@ impl Place for Dense {
     #[inline(always)]
     fn repeats(&self) -> usize {
         0
+    }
+
+    #[inline(always)]
+    fn rows(&self, n: usize) -> (usize, usize) {
+        (usize::MAX, n)
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, count: usize, n: usize) {
+        self.0 += count * n;
     }
 
     #[inline(always)]
@@ -281,6 +298,24 @@ impl Cursor {
             at: start,
         }
     }
+
+    /// From the end of a run to the start of the run that is `count` runs after it, where all but the last
+    /// are in the innermost of the outer dimensions.
+    #[inline(always)]
+    fn leave(&mut self, mut count: usize) {
+        self.at -= self.index * self.stride;
+        self.index = 0;
+        for [size, stride, index] in self.outer.iter_mut().rev() {
+            *index += count;
+            self.at += count * *stride;
+            if index < size {
+                break;
+            }
+            self.at -= *size * *stride;
+            *index = 0;
+            count = 1;
+        }
+    }
 }
 
 impl Place for Cursor {
@@ -303,6 +338,31 @@ impl Place for Cursor {
     }
 
     #[inline]
+    fn rows(&self, n: usize) -> (usize, usize) {
+        match self.run - self.index {
+            left if left > n => (left / n, n * self.stride),
+            // A whole run, as are those after it.
+            _ if self.index == 0 => match self.outer.last() {
+                Some([size, stride, index]) => (size - index, *stride),
+                None => (1, 0),
+            },
+            _ => (1, 0),
+        }
+    }
+
+    #[inline]
+    fn pass(&mut self, count: usize, n: usize) {
+        if self.run - self.index == n {
+            return self.leave(count);
+        }
+        self.index += count * n;
+        self.at += count * n * self.stride;
+        if self.index == self.run {
+            self.leave(1);
+        }
+    }
+
+    #[inline]
     fn take(&mut self, mut n: usize, mut f: impl FnMut(usize, usize, usize)) {
         while n > 0 {
             let m = n.min(self.run - self.index);
@@ -311,17 +371,7 @@ impl Place for Cursor {
             self.index += m;
             self.at += m * self.stride;
             if self.index == self.run {
-                self.index = 0;
-                self.at -= self.run * self.stride;
-                for [size, stride, index] in self.outer.iter_mut().rev() {
-                    *index += 1;
-                    self.at += *stride;
-                    if index < size {
-                        break;
-                    }
-                    self.at -= *size * *stride;
-                    *index = 0;
-                }
+                self.leave(1);
             }
         }
     }
@@ -344,4 +394,15 @@ impl Place for Cursor {
 #[inline(always)]
 pub(super) fn address<T>(view: &View, at: usize) -> *mut T {
     view.storage.as_ptr().cast::<T>().wrapping_add(at)
+}
+
+/// How many elements of a row are written before the others, so that these begin with a cache line:
+/// a vector that lies across two lines takes twice as long. 0 for rows too short to gain by it.
+#[inline(always)]
+pub(in crate::backend) fn ahead_of_line<T>(row: &[T]) -> usize {
+    const LINE: usize = 64;
+    if size_of_val(row) < 16 * LINE {
+        return 0;
+    }
+    row.as_ptr().align_offset(LINE)
 }

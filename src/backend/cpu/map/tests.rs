@@ -240,6 +240,50 @@ fn walks_any_layout() {
     }
 }
 
+/// Rows of all lengths, long and short, that lie evenly or not, some of them one number.
+#[test]
+fn takes_rows_of_any_length() {
+    for n in [1, 2, 3, 10, 63, 64, 65, 255, 257, 300, 1000, 1024, 1025] {
+        for shape in [[1, 6000 / n + 2, n], [3, 500 / n + 2, n]] {
+            let [a, b, _] = shape;
+            let new = |shape: &[usize], seed| {
+                let n = shape.iter().product();
+                Array::new(DType::F32, shape, &noise(n, seed))
+            };
+            let dense = new(&shape, 1);
+            let all = [
+                dense.clone(),
+                dense.laid_out(&[b * (n + 3), n + 3, 1], 1),
+                new(&[n], 2).expand(&shape),
+                new(&[b, n], 3).expand(&shape),
+                new(&[a, 1, n], 4).expand(&shape),
+                new(&[b, 1], 5).expand(&shape),
+                new(&[a, b, 2], 6)
+                    .strided(&[a, b, 1], &[2 * b, 2, 1], 1)
+                    .expand(&shape),
+                new(&[], 7).expand(&shape),
+            ];
+            for x in &all {
+                for y in &all {
+                    let plain = Array::full(DType::F32, &shape, 77.0);
+                    let padded = plain.laid_out(&[b * (n + 1), n + 1, 1], 3);
+                    let half = Array::full(DType::F16, &shape, 77.0);
+                    for out in [plain, padded, half] {
+                        into(Functor::Add, &out, DType::F32, &[x, y]);
+                        assert!(same(&out.values(), &add(x, y)), "{shape:?}");
+                        into(Functor::Where, &out, DType::F32, &[x, y, &dense]);
+                        let want: Vec<f64> =
+                            (x.values().iter().zip(y.values()).zip(dense.values()))
+                                .map(|((&x, y), z)| if x != 0.0 { y } else { z })
+                                .collect();
+                        assert!(same(&out.values(), &want), "{shape:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn writes_nothing_else() {
     let x = Array::new(DType::F32, &[70, 80], &noise(5600, 1)).transpose(0, 1);

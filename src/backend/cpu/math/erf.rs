@@ -13,12 +13,13 @@ use std::f64::consts::SQRT_2;
 /// The density of the standard normal at 0, in two parts.
 const DENSITY: (f64, f64) = (0.398_942_280_401_432_7, -2.492_327_202_277_73e-17);
 
-/// `(q, n)` with `e^(-a^2 by) = 2^n (1 + q)`, for `by` of 1 or 1/2.
+/// `(q, bits)` with `e^(-a^2 by) = 2^n (1 + q)`, for `by` of 1 or 1/2; `bits` has `n + k` as in
+/// [`Real::whole_product`].
 #[inline(always)]
-fn bell<T: Exp>(a: T, by: T) -> (T, T) {
+fn bell<T: Exp>(a: T, by: T, k: T) -> (T, T) {
     let half = -by * a;
     let square = half * a;
-    expm1_sum_parts(square, half.fma(a, -square))
+    expm1_sum_parts(square, half.fma(a, -square), k)
 }
 
 /// `erf(x) / x - 1` in powers of `x^2`, up to 1: with an error of 2^-56.
@@ -113,8 +114,8 @@ fn ratio(a: f64, scale: &Scale) -> (f64, f64) {
 /// `(y + low) e^(-a^2 by)`
 #[inline(always)]
 fn under_bell(a: f64, scale: &Scale, (y, low): (f64, f64)) -> f64 {
-    let (q, n) = bell(a, scale.by);
-    (y + y.fma(q, low.fma(q, low))).scale(n)
+    let (q, bits) = bell(a, scale.by, f64::BIAS + f64::BIAS);
+    (y + y.fma(q, low.fma(q, low))).scale(bits)
 }
 
 /// `erfc |x|`
@@ -222,7 +223,7 @@ impl Tail {
         let a = f32::from_bits((x.to_bits() & !(1 << 31)).min(14.5f32.to_bits()));
         let d = a + 3.0;
         let u = a / d;
-        let (q, n) = bell(a, 0.5);
+        let (q, bits) = bell(a, 0.5, f32::BIAS + Tail::UP);
         let w = u - 13.0 / 32.0;
         let rest = poly(w, &RATIO_F32[1..]);
         let p = w.fma(rest, RATIO_F32[0]);
@@ -232,7 +233,7 @@ impl Tail {
             u,
             p: (p, w.fma(rest, RATIO_F32[0] - p)),
             q,
-            power: f32::power(n + Tail::UP),
+            power: f32::power_of_bits(bits),
         }
     }
 }

@@ -210,11 +210,11 @@ pub(super) fn mish<T: Exp>(x: T) -> T {
     if x > T::of(20.0) { x } else { x * factor }
 }
 
-/// `(q, n)` with `e^(x + y) = 2^n (1 + q)`, for an `x` that [`Exp::EXP_RANGE`] holds and a `y` of
-/// less than a unit in its last place.
+/// `(q, bits)` with `e^(x + y) = 2^n (1 + q)`, for an `x` that [`Exp::EXP_RANGE`] holds and a `y` of
+/// less than a unit in its last place; `bits` has `n + k` as in [`Real::whole_product`].
 #[inline(always)]
-pub(super) fn expm1_sum_parts<T: Exp>(x: T, y: T) -> (T, T) {
-    let (n, _) = x.whole_product(T::of(LOG2_E), T::ZERO);
+pub(super) fn expm1_sum_parts<T: Exp>(x: T, y: T, k: T) -> (T, T) {
+    let (n, bits) = x.whole_product(T::of(LOG2_E), k);
     let r = (-n).fma(T::LN2_HI, x) + (-n).fma(T::LN2_LO, y);
-    (expm1_near(r), n)
+    (expm1_near(r), bits)
 }

@@ -61,10 +61,11 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     fn power(n: Self) -> Self {
         Self::power_of_bits(n + (Self::MAGIC + Self::BIAS))
     }
-    /// `self * 2^n`, rounded once, for a `self` whose exponent is small beside the type's.
+    /// `self * 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`]: rounded once, for a `self` whose
+    /// exponent is small beside the type's.
     #[inline(always)]
-    fn scale(self, n: Self) -> Self {
-        let (first, second) = Self::powers_of_bits(n + (Self::MAGIC + (Self::BIAS + Self::BIAS)));
+    fn scale(self, bits: Self) -> Self {
+        let (first, second) = Self::powers_of_bits(bits);
         self * first * second
     }
     /// `(1 + q) 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`] and a `q` of at most 1/2 in

@@ -2,15 +2,15 @@
 
 use super::Compute;
 use super::reference::{AT_EXTREMES, EDGES, EXTREMES, INF, NAN, PAIR, PAIRS, SMOOTH};
-use crate::backend::functor::{Block, Domain, Functor as F};
+use crate::backend::functor::{Block, Domain, Functor as F, Rows};
 use crate::base::Scalar;
 
 fn apply<C: Compute>(block: Block<C>, ins: &[C], params: &[Scalar]) -> C {
     // Three copies: every element of a block gets the same treatment.
     let columns: Vec<[C; 3]> = ins.iter().map(|&x| [x; 3]).collect();
-    let columns: Vec<&[C]> = columns.iter().map(|c| &c[..]).collect();
+    let columns: Vec<Rows<C>> = columns.iter().map(|c| Rows::one(c)).collect();
     let mut out = [C::ZERO; 3];
-    block(&mut out, &columns, params);
+    block(&mut out, 3, &columns, params);
     assert!(out[0] == out[2] || out[0].is_nan());
     out[0]
 }
@@ -234,10 +234,12 @@ fn two_units_in_the_last_place() {
         let wide: Vec<Vec<f64>> = (ins.iter())
             .map(|x| x.iter().map(|&x| f64::from(x)).collect())
             .collect();
-        let wide: Vec<&[f64]> = wide.iter().map(|x| &x[..]).collect();
-        let (mut got, mut want) = (vec![0.0; ins[0].len()], vec![0.0; ins[0].len()]);
-        f.blocks().f32.unwrap()(&mut got, ins, &params(p));
-        f.blocks().f64.unwrap()(&mut want, &wide, &params(p));
+        let wide: Vec<Rows<f64>> = wide.iter().map(|x| Rows::one(x)).collect();
+        let narrow: Vec<Rows<f32>> = ins.iter().map(|x| Rows::one(x)).collect();
+        let n = ins[0].len();
+        let (mut got, mut want) = (vec![0.0; n], vec![0.0; n]);
+        f.blocks().f32.unwrap()(&mut got, n, &narrow, &params(p));
+        f.blocks().f64.unwrap()(&mut want, n, &wide, &params(p));
         let errors = (got.iter().zip(&want))
             .map(|(&got, &want)| ulps(f64::from(got), want, 24, -149, 2f64.powi(128)));
         let (at, error) =
@@ -515,7 +517,7 @@ fn domains() {
         assert!((1..=3).contains(&f.arity()));
         let p = [Scalar::Int(1); 3];
         if let Some(run) = b.f64 {
-            run(&mut [], &[&[], &[], &[]], &p);
+            run(&mut [], 1, &[Rows::one(&[]); 3], &p);
         }
     }
 }
