@@ -3,8 +3,10 @@
 use super::def::{
     Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, NOTHING, OUT, OpDef, Returns, Specs, grad, spec,
 };
-use super::{add, cat, clone, div, eq, exp, flip, gather, mul, ne, norm, reshape, slice, sub};
-use super::{sum_dims, where_};
+use super::gather::with_history;
+use super::{
+    add, cat, clone, div, eq, exp, flip, mul, ne, norm, reshape, slice, sub, sum_dims, where_,
+};
 use crate::backend::{self, Scan};
 use crate::base::shape::wrap_dim;
 use crate::base::{Attrs, DType, Result, Shape};
@@ -187,8 +189,8 @@ fn running_extremum(call: &Call, greatest: bool) -> Result<Outputs> {
     let dim = wrap_dim(call.attrs.int(0), x.ndim())?;
     let attrs: Attrs = [dim.into(), greatest.into()].into_iter().collect();
     let mut outs = super::dispatch::run(&EXTREMA, &[x.detach().into()], &attrs)?;
-    let places = outs.swap_remove(1);
-    Ok(smallvec![gather(x, &places, dim)?, places])
+    let (places, values) = (outs.swap_remove(1), outs.swap_remove(0));
+    Ok(smallvec![with_history(values, x, &places, dim)?, places])
 }
 
 /// Running maximum.

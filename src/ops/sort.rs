@@ -1,6 +1,7 @@
 //! Sorting, order statistics, unique elements, searching and counting.
 
 use super::def::{Batch, Cost, Forms, Kernel, OpDef, Returns, spec};
+use super::gather::with_history;
 use super::index::flat_nonzero;
 use super::scan::{converted, cumsum, diff};
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::base::shape::wrap_dim;
 use crate::base::{Attr, Attrs, DType, Device, Result, Scalar, Shape};
-use crate::tape::{Outputs, mode};
+use crate::tape::Outputs;
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
 use smallvec::smallvec;
@@ -94,15 +95,6 @@ fn some_sorted(
     let mut outs = super::dispatch::run(&ORDER, &[x.detach().into()], &attrs)?;
     let places = outs.swap_remove(1);
     Ok((outs.swap_remove(0), places))
-}
-
-/// The elements of `x` at `places`, which `values` are: looked up if that must be recorded.
-fn with_history(values: Tensor, x: &Tensor, places: &Tensor, dim: usize) -> Result<Tensor> {
-    let recorded = mode::grad_enabled() && x.requires_grad();
-    if recorded || mode::open_levels() > 0 || super::dispatch::depends(x) {
-        return gather(x, places, dim);
-    }
-    Ok(values)
 }
 
 /// The positions of the elements in ascending or descending order along `dim`.
