@@ -67,8 +67,13 @@ pub(super) fn converted(x: &Tensor, dtype: DType) -> Result<Tensor> {
 fn scan_into(cx: &KernelCx, f: Scan) -> Result<()> {
     let x = cx.call.tensor(0);
     let dim = wrap_dim(cx.int(0), x.ndim())?;
-    // As PyTorch, the elements are cast before they are added or multiplied.
-    let x = converted(x, cx.outs[0].dtype())?;
+    // As PyTorch, the elements are cast before they are added or multiplied. The kernel itself makes
+    // wide integers of narrow ones.
+    let dtype = cx.outs[0].dtype();
+    let x = match dtype {
+        DType::I64 if !x.dtype().is_float() => x.clone(),
+        _ => converted(x, dtype)?,
+    };
     cx.backend
         .scan(f, cx.outs[0].as_view(), None, x.as_view(), dim);
     Ok(())

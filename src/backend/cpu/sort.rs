@@ -3,7 +3,7 @@
 use super::super::View;
 use super::index::{Flag, Number, size_and_stride, with_number};
 use super::threads::{self, Shared};
-use super::walk::{Walk, address};
+use super::walk::{Walk, address, lane};
 use crate::base::{DType, Layout};
 use half::{bf16, f16};
 
@@ -144,25 +144,6 @@ fn flip<T: Key>(descending: bool) -> u64 {
         true => u64::MAX >> (64 - T::BITS),
         false => 0,
     }
-}
-
-/// The `n` elements from position `first` on, copied unless they lie one after the other.
-fn lane<'a, T: Copy>(
-    x: &'a View,
-    first: usize,
-    stride: usize,
-    n: usize,
-    copy: &'a mut Vec<T>,
-) -> &'a [T] {
-    let first = address::<T>(x, first);
-    if stride == 1 {
-        // SAFETY: NOTE [Views in bounds].
-        return unsafe { std::slice::from_raw_parts(first, n) };
-    }
-    copy.clear();
-    // SAFETY: NOTE [Views in bounds].
-    copy.extend((0..n).map(|i| unsafe { *first.add(i * stride) }));
-    copy
 }
 
 /// See [`super::super::Backend::searchsorted`].

@@ -345,3 +345,22 @@ impl Place for Cursor {
 pub(super) fn address<T>(view: &View, at: usize) -> *mut T {
     view.storage.as_ptr().cast::<T>().wrapping_add(at)
 }
+
+/// The `n` elements from position `first` on, copied unless they lie one after the other.
+pub(super) fn lane<'a, T: Copy>(
+    x: &'a View,
+    first: usize,
+    stride: usize,
+    n: usize,
+    copy: &'a mut Vec<T>,
+) -> &'a [T] {
+    let first = address::<T>(x, first);
+    if stride == 1 {
+        // SAFETY: NOTE [Views in bounds].
+        return unsafe { std::slice::from_raw_parts(first, n) };
+    }
+    copy.clear();
+    // SAFETY: NOTE [Views in bounds].
+    copy.extend((0..n).map(|i| unsafe { *first.add(i * stride) }));
+    copy
+}
