@@ -349,52 +349,21 @@ pub static MODE: OpDef = OpDef {
     ..OpDef::COMPOSITE
 };
 
-/// The runs of equal rows of a matrix.
-struct Runs {
-    /// Where each begins.
-    starts: Tensor,
-    /// Whether each row differs from the one before it; the first one does not.
-    differs: Tensor,
-}
-
-impl Runs {
-    fn new(rows: &Tensor) -> Result<Self> {
-        let (n, m, device) = (rows.shape()[0], rows.shape()[1], rows.device());
-        if n == 0 {
-            return Ok(Self {
-                starts: Tensor::empty([0], DType::I64, device)?,
-                differs: Tensor::empty([0], DType::Bool, device)?,
-            });
-        }
-        let after = slice(rows, 0i64, 1i64, n, 1i64)?;
-        let before = slice(rows, 0i64, 0i64, n - 1, 1i64)?;
-        let mut differs = ne(after, before)?;
-        if m == 1 {
-            differs = reshape(&differs, &Shape::from([n - 1]))?;
-        } else {
-            differs = any_dims(differs, 1i64, false)?;
-        }
-        let behind = |first: bool| {
-            let first = Tensor::full([1], first, DType::Bool, device)?;
-            cat(&[first, differs.clone()], 0)
-        };
-        Ok(Self {
-            starts: flat_nonzero(behind(true)?)?,
-            differs: behind(false)?,
-        })
+/// Whether each row of a matrix begins a run of equal ones: is the first one, or differs from the one
+/// before it.
+fn begins_run(rows: &Tensor) -> Result<Tensor> {
+    let (n, m, device) = (rows.shape()[0], rows.shape()[1], rows.device());
+    if n == 0 {
+        return Tensor::empty([0], DType::Bool, device);
     }
-
-    /// The number of the run of each row.
-    fn numbers(&self) -> Result<Tensor> {
-        cumsum(&self.differs, 0i64, None::<DType>)
-    }
-
-    /// How long each is.
-    fn lengths(&self) -> Result<Tensor> {
-        let (n, device) = (self.differs.numel(), self.starts.device());
-        let end = Tensor::full([1], n as i64, DType::I64, device)?;
-        diff(&self.starts, Operand::None, end, 1i64, 0i64)
-    }
+    let after = slice(rows, 0i64, 1i64, n, 1i64)?;
+    let before = slice(rows, 0i64, 0i64, n - 1, 1i64)?;
+    let differs = ne(after, before)?;
+    let differs = match m {
+        1 => reshape(&differs, &Shape::from([n - 1]))?,
+        _ => any_dims(differs, 1i64, false)?,
+    };
+    cat(&[Tensor::full([1], 1i64, DType::Bool, device)?, differs], 0)
 }
 
 /// Unique rows along the dimension in `dim`, or elements; which of them each row is, and how often
@@ -438,19 +407,20 @@ fn unique_of(call: &Call, consecutive: bool) -> Result<Outputs> {
         }
         (index_select(&rows, &order, 0i64)?, Some(order))
     };
-    let runs = Runs::new(&in_order.detach())?;
-    let mut values = index_select(&in_order, &runs.starts, 0i64)?;
-    values = match (dim, front) {
+    let begins = begins_run(&in_order.detach())?;
+    let starts = flat_nonzero(&begins)?;
+    let values = index_select(&in_order, &starts, 0i64)?;
+    let values = match (dim, front) {
         (Some(d), Some(front)) => {
             let mut shape = front.shape().clone();
-            shape[0] = runs.starts.numel();
+            shape[0] = starts.numel();
             super::contiguous(&swap(&reshape(&values, &shape)?, 0, d)?)?
         }
         _ => reshape(&values, &Shape::from([values.numel()]))?,
     };
     let mut outs = smallvec![values];
     if wants_inverse {
-        let mut inverse = runs.numbers()?;
+        let mut inverse = sub(cumsum(begins, 0i64, None::<DType>)?, 1i64)?;
         if let Some(order) = order {
             let new = Tensor::empty([n], DType::I64, x.device())?;
             inverse = scatter(new, order, inverse, 0i64)?;
@@ -461,7 +431,8 @@ fn unique_of(call: &Call, consecutive: bool) -> Result<Outputs> {
         outs.push(inverse);
     }
     if wants_counts {
-        outs.push(runs.lengths()?);
+        let end = Tensor::full([1], n as i64, DType::I64, x.device())?;
+        outs.push(diff(starts, Operand::None, end, 1i64, 0i64)?);
     }
     Ok(outs)
 }

@@ -1,8 +1,8 @@
 //! Running reductions along one dimension.
 //!
-//! Elements are taken in groups of [`GROUP`]: each is merged with those before it in its
-//! group, and that with what the groups before gave. So each group waits for the one before it only
-//! once, and a lane has the same bits however it lies and whatever lies beside it.
+//! Elements are taken in groups of [`GROUP`]: each is merged with those before it in its group, and
+//! that with what the groups before gave. So each group waits for the one before it only once, and a
+//! lane has the same bits however it lies and whatever lies beside it.
 
 use super::super::{Scan, View};
 use super::isa::versions;
@@ -254,6 +254,11 @@ impl<'a> Pass<'a> {
                 across::<C, F>(carry, x);
                 // SAFETY: NOTE [Views in bounds]; the buffer holds `m`.
                 unsafe { store(&self.out, at[0], near[0], m, carry.as_ptr()) };
+                if let Some(index) = &self.index {
+                    places_across(x, carry, places, i as i64);
+                    // SAFETY: as above.
+                    unsafe { store(index, at[2], near[2], m, places.as_ptr()) };
+                }
             } else {
                 if i % size == 0 {
                     group.copy_from_slice(x);
@@ -270,11 +275,6 @@ impl<'a> Pass<'a> {
                         }
                     });
                 }
-            }
-            if let Some(index) = &self.index {
-                places_across(x, carry, places, i as i64);
-                // SAFETY: as above; the buffer holds `m`.
-                unsafe { store(index, at[2], near[2], m, places.as_ptr()) };
             }
         }
     }

@@ -227,15 +227,18 @@ pub(super) fn bincount(out: View, x: View, weights: Option<View>) {
     };
     let order = Layout::contiguous(x.layout.shape.clone());
     let walk = Walk::new(&[&order, x.layout, w.layout]);
+    let [_, sx, sw, _] = walk.stride;
     walk.for_each(|at| {
-        let mut run = Vec::with_capacity(walk.run);
-        with_number!(w.dtype, W => run.extend((0..walk.run).map(|i| {
+        with_number!(w.dtype, W => {
+            let first = address::<W>(&w, at[2]);
             // SAFETY: NOTE [Views in bounds].
-            unsafe { *address::<W>(&w, at[2] + i * walk.stride[2]) }.to_f64()
-        })));
-        with_number!(out.dtype, T => add(
-            &out, &x, walk.run, at[1], walk.stride[1], |i| T::from_f64(run[i]),
-        ));
+            let weight = |i: usize| unsafe { *first.add(i * sw) }.to_f64();
+            match out.dtype {
+                DType::F32 => add(&out, &x, walk.run, at[1], sx, |i| weight(i) as f32),
+                DType::F64 => add(&out, &x, walk.run, at[1], sx, weight),
+                dtype => unreachable!("weights are summed in floats, not in {dtype}"),
+            }
+        });
     });
 }
 
