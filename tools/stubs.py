@@ -95,7 +95,9 @@ def returns(op: dict[str, Any], signature: list[Param]) -> str:
     """What a signature of an op returns."""
     if not op["returns"].startswith("Named"):
         # The ops that return a number answer a question: allclose, equal.
-        return {"One": "Tensor", "Tuple": "tuple[Tensor, ...]", "Item": "_bool"}[op["returns"]]
+        several = "tuple[Tensor, ...]"
+        types = {"One": "Tensor", "Tuple": several, "OneOrTuple": f"Tensor | {several}"}
+        return (types | {"Item": "_bool"})[op["returns"]]
     # max(input) is a tensor, and max(input, dim) has the indices too.
     if len(op["signatures"]) > 1 and all(p.name != "dim" for p in signature):
         return "Tensor"

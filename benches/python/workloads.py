@@ -414,6 +414,10 @@ for name in "max argmax mean var amax logsumexp norm".split():
 expression("reductions", "any of 10^6", "x.any()", x="torch.zeros(10**6).bool()")
 for dim in range(2):
     expression("reductions", f"cumsum over dim {dim} of 1000^2", f"x.cumsum({dim})", x=SQUARE)
+    expression("reductions", f"cummax over dim {dim} of 1000^2", f"x.cummax({dim})", x=SQUARE)
+expression("reductions", "cummax of 10^6", "x.cummax(0)", x="torch.rand(10**6)")
+expression("reductions", "cumsum int64 of 10^6", "x.cumsum(0)", x="torch.randint(0, 9, (10**6,))")
+expression("reductions", "cumprod int64 of 10^6", "x.cumprod(0)", x="torch.randint(0, 9, (10**6,))")
 
 # Elements moved and chosen.
 
@@ -431,6 +435,7 @@ expression(
 )  # fmt: skip
 expression("movement", "where, 10^6", "torch.where(m, x, y)", x=MILLION, y=MILLION, m="x > 0.5")
 expression("movement", "boolean mask, 10^6", "x[m]", x=MILLION, m="torch.rand(10**6) > 0.5")
+expression("movement", "sparse boolean mask, 10^6", "x[m]", x=MILLION, m="torch.rand(10**6) < 0.1")
 expression("movement", "masked_fill, 10^6", "x.masked_fill(m, 0.0)", x=MILLION, m="x > 0.5")
 expression("movement", "flip, 1000^2", "x.flip(1)", x=SQUARE)
 
@@ -491,6 +496,11 @@ expression("rows", "sort int64 10^6", "x.sort()", x="torch.randint(0, 10**9, (10
 expression("rows", "sort 1000^2, dim 1", "x.sort(1)", x=SQUARE)
 expression("rows", "topk 10 of 1000^2", "x.topk(10, 1)", x=SQUARE)
 expression("rows", "topk 10 of 10^6", "x.topk(10)", x="torch.rand(10**6)")
+expression("rows", "unique 10^6", "x.unique()", x="torch.rand(10**6)")
+expression(
+    "rows", "unique int64 10^6, inverse and counts",
+    "x.unique(return_inverse=True, return_counts=True)", x="torch.randint(0, 10**9, (10**6,))",
+)  # fmt: skip
 expression("rows", "randn 10^6", "torch.randn(10**6)")
 expression("rows", "rand 10^6", "torch.rand(10**6)")
 expression("rows", "randperm 10^5", "torch.randperm(10**5)")

@@ -2663,11 +2663,21 @@ def mode(
     input: Tensor, dim: _int = -1, keepdim: _bool = False, *, out: Sequence[Tensor] | None = None
 ) -> _ValuesIndices: ...
 def unique_parts(
-    input: Tensor, dim: _int | None = None, *, out: Sequence[Tensor] | None = None
-) -> tuple[Tensor, ...]: ...
+    input: Tensor,
+    dim: _int | None = None,
+    inverse: _bool = True,
+    counts: _bool = True,
+    *,
+    out: Sequence[Tensor] | None = None,
+) -> Tensor | tuple[Tensor, ...]: ...
 def unique_consecutive_parts(
-    input: Tensor, dim: _int | None = None, *, out: Sequence[Tensor] | None = None
-) -> tuple[Tensor, ...]: ...
+    input: Tensor,
+    dim: _int | None = None,
+    inverse: _bool = True,
+    counts: _bool = True,
+    *,
+    out: Sequence[Tensor] | None = None,
+) -> Tensor | tuple[Tensor, ...]: ...
 def searchsorted(
     sorted_sequence: Tensor,
     input: Tensor | _Scalar,

@@ -401,8 +401,7 @@ def unique(
     >>> rg.unique(rg.tensor([3, 1, 3]), return_counts=True)
     (tensor([1, 3]), tensor([1, 2]))
     """
-    values, inverse, counts = _C.unique_parts(input, dim)
-    return _asked(values, inverse, counts, return_inverse, return_counts)
+    return _C.unique_parts(input, dim, return_inverse, return_counts)
 
 
 def unique_consecutive(
@@ -423,14 +422,7 @@ def unique_consecutive(
     >>> rg.unique_consecutive(rg.tensor([1, 1, 2, 1]))
     tensor([1, 2, 1])
     """
-    values, inverse, counts = _C.unique_consecutive_parts(input, dim)
-    return _asked(values, inverse, counts, return_inverse, return_counts)
-
-
-def _asked(values: Tensor, inverse: Tensor, counts: Tensor, want_i: bool, want_c: bool) -> Any:
-    if not want_i and not want_c:
-        return values
-    return (values, *([inverse] if want_i else []), *([counts] if want_c else []))
+    return _C.unique_consecutive_parts(input, dim, return_inverse, return_counts)
 
 
 for _function in (unique, unique_consecutive):

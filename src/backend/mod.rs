@@ -278,7 +278,8 @@ pub trait Backend: Send + Sync {
     /// (`right`: less or equal). `boundaries` is 1-d, or has `v`'s leading dimensions.
     fn searchsorted(&self, out: View, boundaries: View, v: View, right: bool);
 
-    /// `out[x[i]] += weights[i]` (or 1) over 1-d `x` of non-negative `i64`.
+    /// `out[x[i]] += weights[i]` (or 1) over 1-d `x` of non-negative `i64`; weights are summed in
+    /// `f32` or `f64`.
     fn bincount(&self, out: View, x: View, weights: Option<View>);
 
     /// Fills with random numbers; returns nothing: the caller advances the generator by

@@ -48,6 +48,20 @@ pub fn gather(
     super::dispatch::run1(&GATHER, &[x.into(), index.into()], &attrs)
 }
 
+/// The elements of `x` at `places`, which `values` are: looked up if that must be recorded.
+pub(super) fn with_history(
+    values: Tensor,
+    x: &Tensor,
+    places: &Tensor,
+    dim: usize,
+) -> Result<Tensor> {
+    let recorded = mode::grad_enabled() && x.requires_grad();
+    if recorded || mode::open_levels() > 0 || super::taint::depends(x) {
+        return gather(x, places, dim);
+    }
+    Ok(values)
+}
+
 /// `x` with `src` (a tensor or a number) written at `index` along `dim`.
 ///
 /// # Errors

@@ -3,8 +3,10 @@
 use super::def::{
     Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, NOTHING, OUT, OpDef, Returns, Specs, grad, spec,
 };
-use super::{add, cat, clone, div, eq, exp, flip, gather, mul, ne, norm, reshape, slice, sub};
-use super::{sum_dims, where_};
+use super::gather::with_history;
+use super::{
+    add, cat, clone, div, eq, exp, flip, mul, ne, norm, reshape, slice, sub, sum_dims, where_,
+};
 use crate::backend::{self, Scan};
 use crate::base::shape::wrap_dim;
 use crate::base::{Attrs, DType, Result, Shape};
@@ -65,8 +67,13 @@ pub(super) fn converted(x: &Tensor, dtype: DType) -> Result<Tensor> {
 fn scan_into(cx: &KernelCx, f: Scan) -> Result<()> {
     let x = cx.call.tensor(0);
     let dim = wrap_dim(cx.int(0), x.ndim())?;
-    // As PyTorch, the elements are cast before they are added or multiplied.
-    let x = converted(x, cx.outs[0].dtype())?;
+    // As PyTorch, the elements are cast before they are added or multiplied. The kernel itself makes
+    // wide integers of narrow ones.
+    let dtype = cx.outs[0].dtype();
+    let x = match dtype {
+        DType::I64 if !x.dtype().is_float() => x.clone(),
+        _ => converted(x, dtype)?,
+    };
     cx.backend
         .scan(f, cx.outs[0].as_view(), None, x.as_view(), dim);
     Ok(())
@@ -187,8 +194,8 @@ fn running_extremum(call: &Call, greatest: bool) -> Result<Outputs> {
     let dim = wrap_dim(call.attrs.int(0), x.ndim())?;
     let attrs: Attrs = [dim.into(), greatest.into()].into_iter().collect();
     let mut outs = super::dispatch::run(&EXTREMA, &[x.detach().into()], &attrs)?;
-    let places = outs.swap_remove(1);
-    Ok(smallvec![gather(x, &places, dim)?, places])
+    let (places, values) = (outs.swap_remove(1), outs.swap_remove(0));
+    Ok(smallvec![with_history(values, x, &places, dim)?, places])
 }
 
 /// Running maximum.

@@ -1,6 +1,7 @@
 //! Sorting, order statistics, unique elements, searching and counting.
 
-use super::def::{Batch, Cost, Forms, Kernel, OpDef, Returns, spec};
+use super::def::{Batch, Call, Cost, Forms, Kernel, OpDef, Returns, spec};
+use super::gather::with_history;
 use super::index::flat_nonzero;
 use super::scan::{converted, cumsum, diff};
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::base::shape::wrap_dim;
 use crate::base::{Attr, Attrs, DType, Device, Result, Scalar, Shape};
-use crate::tape::{Outputs, mode};
+use crate::tape::Outputs;
 use crate::tensor::{Operand, Tensor};
 use crate::{bail, ensure};
 use smallvec::smallvec;
@@ -94,15 +95,6 @@ fn some_sorted(
     let mut outs = super::dispatch::run(&ORDER, &[x.detach().into()], &attrs)?;
     let places = outs.swap_remove(1);
     Ok((outs.swap_remove(0), places))
-}
-
-/// The elements of `x` at `places`, which `values` are: looked up if that must be recorded.
-fn with_history(values: Tensor, x: &Tensor, places: &Tensor, dim: usize) -> Result<Tensor> {
-    let recorded = mode::grad_enabled() && x.requires_grad();
-    if recorded || mode::open_levels() > 0 || super::taint::depends(x) {
-        return gather(x, places, dim);
-    }
-    Ok(values)
 }
 
 /// The positions of the elements in ascending or descending order along `dim`.
@@ -357,30 +349,28 @@ pub static MODE: OpDef = OpDef {
     ..OpDef::COMPOSITE
 };
 
-/// The runs of equal rows of a matrix: the first row of each, the number of the run of each row,
-/// and how long each is.
-fn runs(rows: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-    let (n, device) = (rows.shape()[0], rows.device());
+/// Whether each row of a matrix begins a run of equal ones: is the first one, or differs from the one
+/// before it.
+fn begins_run(rows: &Tensor) -> Result<Tensor> {
+    let (n, m, device) = (rows.shape()[0], rows.shape()[1], rows.device());
     if n == 0 {
-        let none = Tensor::empty([0], DType::I64, device)?;
-        return Ok((rows.clone(), none.clone(), none));
+        return Tensor::empty([0], DType::Bool, device);
     }
     let after = slice(rows, 0i64, 1i64, n, 1i64)?;
     let before = slice(rows, 0i64, 0i64, n - 1, 1i64)?;
-    let differs = any_dims(ne(after, before)?, 1i64, false)?;
-    let first = Tensor::full([1], 1i64, DType::Bool, device)?;
-    let is_start = cat(&[first, differs], 0)?;
-    let starts =
-        super::dispatch::run1(&super::index::NONZERO, &[(&is_start).into()], &Attrs::new())?;
-    let starts = reshape(&starts, &Shape::from([starts.numel()]))?;
-    let number = sub(cumsum(is_start, 0i64, None::<DType>)?, 1i64)?;
-    let end = Tensor::full([1], n as i64, DType::I64, device)?;
-    let lengths = diff(&starts, Operand::None, end, 1i64, 0i64)?;
-    Ok((index_select(rows, starts, 0i64)?, number, lengths))
+    let differs = ne(after, before)?;
+    let differs = match m {
+        1 => reshape(&differs, &Shape::from([n - 1]))?,
+        _ => any_dims(differs, 1i64, false)?,
+    };
+    cat(&[Tensor::full([1], 1i64, DType::Bool, device)?, differs], 0)
 }
 
-/// Unique rows: `(values, inverse, counts)` along the dimension in `dim`, or of all elements.
-fn unique_of(x: &Tensor, dim: Option<i64>, consecutive: bool) -> Result<Outputs> {
+/// Unique rows along the dimension in `dim`, or elements; which of them each row is, and how often
+/// each occurs, if these are wanted.
+fn unique_of(call: &Call, consecutive: bool) -> Result<Outputs> {
+    let (x, dim) = (call.tensor(0), call.attrs.int_opt(0));
+    let (wants_inverse, wants_counts) = (call.attrs.bool(1), call.attrs.bool(2));
     let dim = dim.map(|d| wrap_dim(d, x.ndim())).transpose()?;
     let dim = dim.filter(|_| x.ndim() > 0);
     // The dimension first, the others behind it.
@@ -401,8 +391,12 @@ fn unique_of(x: &Tensor, dim: Option<i64>, consecutive: bool) -> Result<Outputs>
         }
     };
     let [n, m] = [rows.shape()[0], rows.shape()[1]];
-    let (values, inverse, counts) = if consecutive {
-        runs(&rows)?
+    let (in_order, order) = if consecutive {
+        (rows, None)
+    } else if m == 1 {
+        let (values, order) = sorted(&rows, 0, false)?;
+        let values = with_history(values, &rows, &order, 0)?;
+        (values, Some(reshape(&order, &Shape::from([n]))?))
     } else {
         // Stable sorts by the columns, the least important one first.
         let mut order = super::shape::arange_like(n, x.device())?;
@@ -411,48 +405,60 @@ fn unique_of(x: &Tensor, dim: Option<i64>, consecutive: bool) -> Result<Outputs>
             let keys = index_select(select(&bare, 1i64, column)?, &order, 0i64)?;
             order = index_select(order, argsort(&keys, 0, false)?, 0i64)?;
         }
-        let (values, number, counts) = runs(&index_select(&rows, &order, 0i64)?)?;
-        let zeros = Tensor::zeros([n], DType::I64, x.device())?;
-        (values, scatter(zeros, order, number, 0i64)?, counts)
+        (index_select(&rows, &order, 0i64)?, Some(order))
     };
-    let count = values.shape()[0];
-    Ok(match (dim, front) {
+    let begins = begins_run(&in_order.detach())?;
+    let starts = flat_nonzero(&begins)?;
+    let values = index_select(&in_order, &starts, 0i64)?;
+    let values = match (dim, front) {
         (Some(d), Some(front)) => {
             let mut shape = front.shape().clone();
-            shape[0] = count;
-            let values = swap(&reshape(&values, &shape)?, 0, d)?;
-            smallvec![super::contiguous(&values)?, inverse, counts]
+            shape[0] = starts.numel();
+            super::contiguous(&swap(&reshape(&values, &shape)?, 0, d)?)?
         }
-        _ => smallvec![
-            reshape(&values, &Shape::from([count]))?,
-            reshape(&inverse, x.shape())?,
-            counts
-        ],
-    })
+        _ => reshape(&values, &Shape::from([values.numel()]))?,
+    };
+    let mut outs = smallvec![values];
+    if wants_inverse {
+        let mut inverse = sub(cumsum(begins, 0i64, None::<DType>)?, 1i64)?;
+        if let Some(order) = order {
+            let new = Tensor::empty([n], DType::I64, x.device())?;
+            inverse = scatter(new, order, inverse, 0i64)?;
+        }
+        if dim.is_none() {
+            inverse = reshape(&inverse, x.shape())?;
+        }
+        outs.push(inverse);
+    }
+    if wants_counts {
+        let end = Tensor::full([1], n as i64, DType::I64, x.device())?;
+        outs.push(diff(starts, Operand::None, end, 1i64, 0i64)?);
+    }
+    Ok(outs)
 }
 
-/// Unique elements: what `rustgrad.unique` picks its results from.
+/// Unique elements: what `rustgrad.unique` gives.
 pub static UNIQUE: OpDef = OpDef {
     name: "unique_parts",
     doc: "The unique elements in ascending order (or the unique slices along `dim`), which of them \
           each element is, and how often each occurs. The gradient of a unique element goes to its \
           first occurrence.",
-    sig: &["(input, dim: int? = None)"],
+    sig: &["(input, dim: int? = None, inverse: bool = True, counts: bool = True)"],
     forms: Forms::NN,
-    returns: Returns::Tuple,
-    kernel: Kernel::Composite(|call| unique_of(call.tensor(0), call.attrs.int_opt(0), false)),
+    returns: Returns::OneOrTuple,
+    kernel: Kernel::Composite(|call| unique_of(call, false)),
     ..OpDef::COMPOSITE
 };
 
-/// Runs of equal elements: what `rustgrad.unique_consecutive` picks its results from.
+/// Runs of equal elements: what `rustgrad.unique_consecutive` gives.
 pub static UNIQUE_CONSECUTIVE: OpDef = OpDef {
     name: "unique_consecutive_parts",
     doc: "The first element of each run of equal ones (or slices along `dim`), which run each element \
           is in, and how long each is.",
-    sig: &["(input, dim: int? = None)"],
+    sig: &["(input, dim: int? = None, inverse: bool = True, counts: bool = True)"],
     forms: Forms::NN,
-    returns: Returns::Tuple,
-    kernel: Kernel::Composite(|call| unique_of(call.tensor(0), call.attrs.int_opt(0), true)),
+    returns: Returns::OneOrTuple,
+    kernel: Kernel::Composite(|call| unique_of(call, true)),
     ..OpDef::COMPOSITE
 };
 

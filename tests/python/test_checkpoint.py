@@ -706,7 +706,8 @@ def test_a_parameter_that_is_written_before_the_backward_is_noticed():
         for _ in range(steps):
             optimizer.step()
         if steps:
-            with pytest.raises(RuntimeError, match=r"inplace operation: .*version 1 instead.*linear"):
+            message = r"inplace operation: .*version 1 instead.*linear"
+            with pytest.raises(RuntimeError, match=message):
                 loss.backward()
         else:
             loss.backward()

@@ -1,9 +1,13 @@
 //! Where elements are not zero.
+//!
+//! Elements are looked at in words of 64, whose bits tell which of them count: what is done for each
+//! that does costs nothing where there is none.
 
 use super::super::View;
 use super::index::{Number, with_number};
+use super::isa::versions;
 use super::threads::{self, Shared};
-use super::walk::{Walk, address};
+use super::walk::{Walk, address, lane};
 use crate::base::Layout;
 
 /// Elements that one thread looks at.
@@ -24,18 +28,12 @@ fn counts(x: &View) -> Vec<usize> {
     threads::tasks(n, PIECE as f64 * 0.3, |i| {
         let range = i * PIECE..walk.len().min((i + 1) * PIECE);
         let mut count = 0;
-        with_number!(x.dtype, T => walk.pieces_in(range, usize::MAX, |at, n| {
-            let first = address::<T>(x, at[0]);
-            if walk.stride[0] == 1 {
-                // SAFETY: NOTE [Views in bounds].
-                let run = unsafe { std::slice::from_raw_parts(first, n) };
-                count += run.iter().filter(|x| x.is_true()).count();
-            } else {
-                // SAFETY: NOTE [Views in bounds].
-                let is_true = |i: &usize| unsafe { *first.add(i * walk.stride[0]) }.is_true();
-                count += (0..n).filter(is_true).count();
-            }
-        }));
+        with_number!(x.dtype, T => {
+            let mut copy = Vec::<T>::new();
+            walk.pieces_in(range, usize::MAX, |at, n| {
+                count += count_true(lane(x, at[0], walk.stride[0], n, &mut copy));
+            });
+        });
         // SAFETY: every task has a place of its own.
         unsafe { *shared.at(i) = count };
     });
@@ -70,23 +68,66 @@ pub(super) fn nonzero(out: View, x: View) {
     threads::tasks(n, PIECE as f64, |i| {
         let range = i * PIECE..walk.len().min((i + 1) * PIECE);
         let (mut next, end) = (starts[i], (starts[i] + counts[i]).min(room));
-        let mut position = range.start as i64;
-        with_number!(x.dtype, T => walk.pieces_in(range, usize::MAX, |at, n| {
-            let first = address::<T>(&x, at[0]);
-            for j in 0..n {
-                if next == end {
-                    return;
-                }
-                // Written always, kept if it counts: without a branch that depends on the data.
-                // SAFETY: `next < end`, which is within the output; NOTE [Views in bounds].
-                unsafe {
-                    *to.at(next) = position;
-                    next += usize::from((*first.add(j * walk.stride[0])).is_true());
-                }
-                position += 1;
-            }
-        }));
+        let mut first = range.start;
+        with_number!(x.dtype, T => {
+            let mut copy = Vec::<T>::new();
+            walk.pieces_in(range, usize::MAX, |at, n| {
+                let run = lane(&x, at[0], walk.stride[0], n, &mut copy);
+                // SAFETY: within the output, and no other piece writes there.
+                let to = unsafe { to.slice(next..end) };
+                next += positions(run, first, to);
+                first += n;
+            });
+        });
     });
+}
+
+versions! {
+    /// How many elements are not zero.
+    fn count_true<T: Number>(x: &[T]) -> usize = count_true_body;
+    /// Writes the positions of the elements that are not zero, of which the first one has position
+    /// `first`, as long as there is room; how many.
+    fn positions<T: Number>(x: &[T], first: usize, to: &mut [i64]) -> usize = positions_body;
+}
+
+/// Which of up to 64 elements are not zero: the first one's bit is the lowest.
+#[inline(always)]
+fn bits<T: Number>(x: &[T]) -> u64 {
+    let mut ones = [0u8; 64];
+    for (one, x) in ones.iter_mut().zip(x) {
+        *one = x.is_true().into();
+    }
+    let eights = ones.as_chunks::<8>().0;
+    eights.iter().rev().fold(0, |bits, &eight| {
+        // Moves the ones of eight bytes next to each other, above all else.
+        let moved = u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080);
+        bits << 8 | moved >> 56
+    })
+}
+
+#[inline(always)]
+fn count_true_body<T: Number>(x: &[T]) -> usize {
+    let (words, rest) = x.as_chunks::<64>();
+    let count = |bits: u64| bits.count_ones() as usize;
+    words.iter().map(|word| count(bits(word))).sum::<usize>() + count(bits(rest))
+}
+
+#[inline(always)]
+fn positions_body<T: Number>(x: &[T], first: usize, to: &mut [i64]) -> usize {
+    let (words, rest) = x.as_chunks::<64>();
+    let mut written = 0;
+    let mut write = |i: usize, mut bits: u64| {
+        while bits != 0 && written < to.len() {
+            to[written] = (first + 64 * i) as i64 + i64::from(bits.trailing_zeros());
+            written += 1;
+            bits &= bits - 1;
+        }
+    };
+    for (i, word) in words.iter().enumerate() {
+        write(i, bits(word));
+    }
+    write(words.len(), bits(rest));
+    written
 }
 
 #[cfg(test)]

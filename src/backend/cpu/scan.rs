@@ -1,9 +1,8 @@
 //! Running reductions along one dimension.
 //!
-//! Elements are taken in groups of [`Running::GROUP`]: each is merged with those before it in its
-//! group, and that with what the groups before gave. So each group waits for the one before it only
-//! once, and a lane has the same bits however it lies and whatever lies beside it. Operations of
-//! which no order changes a bit have groups of one element where that is quicker.
+//! Elements are taken in groups of [`GROUP`]: each is merged with those before it in its group, and
+//! that with what the groups before gave. So each group waits for the one before it only once, and a
+//! lane has the same bits however it lies and whatever lies beside it.
 
 use super::super::{Scan, View};
 use super::isa::versions;
@@ -11,61 +10,67 @@ use super::lane::{Acc, BLOCK, Fold, Prod, Sum, split};
 use super::map::{load, store};
 use super::math::Float;
 use super::threads;
-use super::walk::{MOST, Walk};
+use super::walk::{MOST, Walk, address};
 use crate::base::DType;
 
 #[cfg(test)]
 mod tests;
+
+/// Elements in a group; blocks are made of whole groups.
+const GROUP: usize = 8;
 
 /// Lanes that are scanned together when the scanned dimension is an outer one.
 const TILE: usize = 256;
 
 /// An operation whose partial results are kept. `merge` takes the earlier one first.
 trait Running<C>: Fold<C> {
-    /// Elements in a group; blocks are made of whole groups.
-    const GROUP: usize = 8;
+    /// Elements in a group.
+    const GROUP: usize = GROUP;
+
+    /// Whether no order of merging changes a bit.
+    const EXACT: bool = false;
+
+    /// Whether merging `b` to `a` may result in something else than `a`.
+    #[inline(always)]
+    fn changes(_a: C, _b: C) -> bool {
+        true
+    }
 }
 
 impl Running<f32> for Sum {}
 impl Running<f64> for Sum {}
 impl Running<i64> for Sum {
-    // Integers are added as quickly as they are stored.
-    const GROUP: usize = 1;
+    const EXACT: bool = true;
 }
 impl<C: Acc> Running<C> for Prod {}
 
-/// The greater, of equal ones the later; NaN wins.
-struct Greatest;
+macro_rules! extrema {
+    ($($(#[$doc:meta])* $name:ident $neutral:ident $passes:tt;)*) => { $(
+        $(#[$doc])*
+        struct $name;
 
-impl<C: Acc> Fold<C> for Greatest {
-    const NEUTRAL: C = C::LEAST;
-    #[inline(always)]
-    fn merge(a: C, b: C) -> C {
-        if b >= a || b.is_nan() { b } else { a }
-    }
+        impl<C: Acc> Fold<C> for $name {
+            const NEUTRAL: C = C::$neutral;
+            #[inline(always)]
+            fn merge(a: C, b: C) -> C {
+                if Self::changes(a, b) { b } else { a }
+            }
+        }
+
+        impl<C: Acc> Running<C> for $name {
+            const EXACT: bool = true;
+            #[inline(always)]
+            fn changes(a: C, b: C) -> bool {
+                (b $passes a) | b.is_nan()
+            }
+        }
+    )* };
 }
-
-impl<C: Acc> Running<C> for Greatest {
-    // Far from the start few elements are extreme, which processors foresee; in a group of its own,
-    // many are.
-    const GROUP: usize = 1;
-}
-
-/// The lesser, of equal ones the later; NaN wins.
-struct Least;
-
-impl<C: Acc> Fold<C> for Least {
-    const NEUTRAL: C = C::GREATEST;
-    #[inline(always)]
-    fn merge(a: C, b: C) -> C {
-        if b <= a || b.is_nan() { b } else { a }
-    }
-}
-
-impl<C: Acc> Running<C> for Least {
-    // Far from the start few elements are extreme, which processors foresee; in a group of its own,
-    // many are.
-    const GROUP: usize = 1;
+extrema! {
+    /// The greater, of equal ones the later; NaN wins.
+    Greatest LEAST >=;
+    /// The lesser, of equal ones the later; NaN wins.
+    Least GREATEST <=;
 }
 
 /// `log(exp(a) + exp(b))`.
@@ -172,10 +177,10 @@ impl<'a> Pass<'a> {
                     y: [C::ZERO; BLOCK],
                     places: [0; BLOCK],
                 };
-                if self.index.is_none() && self.follow() {
+                if self.follow() {
                     let most = BLOCK / self.n;
-                    walk.pieces_in(range, most, |[o, x, ..], m| {
-                        self.lanes::<C, F>([o, x], m, &mut room)
+                    walk.pieces_in(range, most, |[o, x, p, _], m| {
+                        self.lanes::<C, F>([o, x, p], m, &mut room)
                     });
                 } else {
                     let each =
@@ -189,71 +194,134 @@ impl<'a> Pass<'a> {
     /// Whether lanes are short, and follow one another without gaps.
     fn follow(&self) -> bool {
         let dense = |v: usize| self.stride[v] == 1 && self.walk.stride[v] == self.n;
-        (1..=BLOCK / 4).contains(&self.n) && dense(0) && dense(1)
+        (1..=BLOCK / 4).contains(&self.n) && (0..3).all(dense)
     }
 
     /// Scans `m` lanes that follow one another, the first of which starts at `at`.
-    fn lanes<C: Acc, F: Running<C>>(&self, at: [usize; 2], m: usize, room: &mut Room<C>) {
+    fn lanes<C: Acc, F: Running<C>>(&self, at: [usize; 3], m: usize, room: &mut Room<C>) {
         let m = m * self.n;
-        let (x, y) = (&mut room.x[..m], &mut room.y[..m]);
-        // SAFETY: NOTE [Views in bounds]; the block has room for `m`.
-        unsafe { load(&self.x, at[1], 1, m, x.as_mut_ptr()) };
-        along_each::<C, F>(x, y, self.n);
-        // SAFETY: as above.
-        unsafe { store(&self.out, at[0], 1, m, y.as_ptr()) };
+        // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+        unsafe {
+            let x = read(&self.x, at[1], 1, m, &mut room.x);
+            write(&self.out, at[0], 1, m, &mut room.y, |y| {
+                along_each::<C, F>(x, y, self.n);
+                if let Some(index) = &self.index {
+                    write(index, at[2], 1, m, &mut room.places, |places| {
+                        places_along_each(x, y, places, self.n)
+                    });
+                }
+            });
+        }
     }
 
     /// Scans the lane that starts at `at`.
     fn lane<C: Acc, F: Running<C>>(&self, at: [usize; 3], room: &mut Room<C>) {
-        let Room { x, y, places } = room;
         let (mut carry, mut place) = (F::NEUTRAL, 0);
         for done in (0..self.n).step_by(BLOCK) {
             let m = BLOCK.min(self.n - done);
             let at: [usize; 3] = std::array::from_fn(|v| at[v] + done * self.stride[v]);
-            // SAFETY: NOTE [Views in bounds]; the block has room for `m`.
-            unsafe { load(&self.x, at[1], self.stride[1], m, x.as_mut_ptr()) };
-            carry = along::<C, F>(&x[..m], &mut y[..m], carry);
-            // SAFETY: as above.
-            unsafe { store(&self.out, at[0], self.stride[0], m, y.as_ptr()) };
-            if let Some(index) = &self.index {
-                place = places_along(&x[..m], &y[..m], &mut places[..m], done as i64, place);
-                // SAFETY: as above.
-                unsafe { store(index, at[2], self.stride[2], m, places.as_ptr()) };
+            // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+            unsafe {
+                let x = read(&self.x, at[1], self.stride[1], m, &mut room.x);
+                write(&self.out, at[0], self.stride[0], m, &mut room.y, |y| {
+                    carry = along::<C, F>(x, y, carry);
+                    if let Some(index) = &self.index {
+                        let room = &mut room.places;
+                        write(index, at[2], self.stride[2], m, room, |places| {
+                            place = places_along(x, y, places, done as i64, place);
+                        });
+                    }
+                });
             }
         }
     }
 
     /// Scans `m` neighbouring lanes together, the first of which starts at `at`.
     fn tile<C: Acc, F: Running<C>>(&self, at: [usize; 3], m: usize) {
+        let size = if F::EXACT { 1 } else { F::GROUP };
         let mut x = [C::ZERO; TILE];
         let mut y = [C::ZERO; TILE];
         let mut group = [F::NEUTRAL; TILE];
         let mut carry = [F::NEUTRAL; TILE];
         let mut places = [0i64; TILE];
+        let (group, carry, places) = (&mut group[..m], &mut carry[..m], &mut places[..m]);
         let near = &self.walk.stride;
         for i in 0..self.n {
             let at: [usize; 3] = std::array::from_fn(|v| at[v] + i * self.stride[v]);
-            // SAFETY: NOTE [Views in bounds]; the buffer has room for `m`.
-            unsafe { load(&self.x, at[1], near[1], m, x.as_mut_ptr()) };
-            if i % F::GROUP == 0 {
-                group[..m].copy_from_slice(&x[..m]);
+            // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+            let x = unsafe { read(&self.x, at[1], near[1], m, &mut x) };
+            if size == 1 {
+                across::<C, F>(carry, x);
+                // SAFETY: NOTE [Views in bounds]; the buffer holds `m`.
+                unsafe { store(&self.out, at[0], near[0], m, carry.as_ptr()) };
+                if let Some(index) = &self.index {
+                    places_across(x, carry, places, i as i64);
+                    // SAFETY: as above.
+                    unsafe { store(index, at[2], near[2], m, places.as_ptr()) };
+                }
             } else {
-                across::<C, F>(&mut group[..m], &x[..m]);
-            }
-            y[..m].copy_from_slice(&carry[..m]);
-            across::<C, F>(&mut y[..m], &group[..m]);
-            if i % F::GROUP == F::GROUP - 1 {
-                carry[..m].copy_from_slice(&y[..m]);
-            }
-            // SAFETY: as above.
-            unsafe { store(&self.out, at[0], near[0], m, y.as_ptr()) };
-            if let Some(index) = &self.index {
-                places_across(&x[..m], &y[..m], &mut places[..m], i as i64);
-                // SAFETY: as above.
-                unsafe { store(index, at[2], near[2], m, places.as_ptr()) };
+                if i % size == 0 {
+                    group.copy_from_slice(x);
+                } else {
+                    across::<C, F>(group, x);
+                }
+                // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+                unsafe {
+                    write(&self.out, at[0], near[0], m, &mut y, |y| {
+                        y.copy_from_slice(carry);
+                        across::<C, F>(y, group);
+                        if i % size == size - 1 {
+                            carry.copy_from_slice(y);
+                        }
+                    });
+                }
             }
         }
     }
+}
+
+/// `n` elements, cast: where they lie if they may be read there, else in `buffer`, which has room.
+///
+/// # Safety
+/// The elements lie within the view's storage, and nothing writes there while the result lives.
+unsafe fn read<'a, C: Acc>(
+    v: &View,
+    start: usize,
+    stride: usize,
+    n: usize,
+    buffer: &'a mut [C],
+) -> &'a [C] {
+    if v.dtype == C::DTYPE && stride == 1 {
+        // SAFETY: the caller's promise; the type is the view's.
+        return unsafe { std::slice::from_raw_parts(address::<C>(v, start), n) };
+    }
+    let buffer = &mut buffer[..n];
+    // SAFETY: the caller's promise.
+    unsafe { load(v, start, stride, n, buffer.as_mut_ptr()) };
+    buffer
+}
+
+/// Calls `f` with room for `n` elements, where they lie if they may be written there, else in
+/// `buffer`, and stores what it writes.
+///
+/// # Safety
+/// The elements lie within the view's storage, and nothing else refers to them.
+unsafe fn write<C: Acc>(
+    v: &View,
+    start: usize,
+    stride: usize,
+    n: usize,
+    buffer: &mut [C],
+    f: impl FnOnce(&mut [C]),
+) {
+    if v.dtype == C::DTYPE && stride == 1 {
+        // SAFETY: the caller's promise; the type is the view's, and has no invalid bit patterns.
+        return f(unsafe { std::slice::from_raw_parts_mut(address::<C>(v, start), n) });
+    }
+    let buffer = &mut buffer[..n];
+    f(buffer);
+    // SAFETY: the caller's promise.
+    unsafe { store(v, start, stride, n, buffer.as_ptr()) };
 }
 
 versions! {
@@ -267,6 +335,9 @@ versions! {
     /// and the last extremum before it lies at `place`; where the last extremum lies.
     fn places_along<C: Acc>(x: &[C], y: &[C], places: &mut [i64], first: i64, place: i64) -> i64
         = places_along_body;
+    /// The positions of the running extrema in lanes of `n` elements that follow one another.
+    fn places_along_each<C: Acc>(x: &[C], y: &[C], places: &mut [i64], n: usize)
+        = places_along_each_body;
     /// Sets `places` to `i` where the element `x` is the running extremum `y`.
     fn places_across<C: Acc>(x: &[C], y: &[C], places: &mut [i64], i: i64) = places_across_body;
 }
@@ -290,6 +361,11 @@ fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], mut carry: C) -> C {
 /// Scans one group.
 #[inline(always)]
 fn group<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], carry: C) -> C {
+    // Far from the start, few elements are extreme.
+    if !x.iter().fold(false, |any, &x| any | F::changes(carry, x)) {
+        y.fill(carry);
+        return carry;
+    }
     let mut group = x[0];
     y[0] = F::merge(carry, group);
     for i in 1..x.len() {
@@ -316,7 +392,7 @@ fn across_body<C: Acc, F: Running<C>>(a: &mut [C], x: &[C]) {
 /// Whether a running extremum is the element itself.
 #[inline(always)]
 fn is_here<C: Acc>(x: C, y: C) -> bool {
-    x == y || x.is_nan()
+    (x == y) | x.is_nan()
 }
 
 #[inline(always)]
@@ -327,11 +403,55 @@ fn places_along_body<C: Acc>(
     first: i64,
     mut place: i64,
 ) -> i64 {
-    for (i, (p, (&x, &y))) in (first..).zip(places.iter_mut().zip(x.iter().zip(y))) {
-        place = if is_here(x, y) { i } else { place };
+    let (y, places) = (&y[..x.len()], &mut places[..x.len()]);
+    // As in `along_body`.
+    let whole = x.len() - x.len() % GROUP;
+    let mut start = 0;
+    while start < whole {
+        let (x, y) = (&x[start..][..GROUP], &y[start..][..GROUP]);
+        place = group_places(
+            x,
+            y,
+            &mut places[start..][..GROUP],
+            first + start as i64,
+            place,
+        );
+        start += GROUP;
+    }
+    if whole < x.len() {
+        let places = &mut places[whole..];
+        place = group_places(
+            &x[whole..],
+            &y[whole..],
+            places,
+            first + whole as i64,
+            place,
+        );
+    }
+    place
+}
+
+/// The positions of one group.
+#[inline(always)]
+fn group_places<C: Acc>(x: &[C], y: &[C], places: &mut [i64], first: i64, mut place: i64) -> i64 {
+    let each = || x.iter().zip(y).map(|(&x, &y)| is_here(x, y));
+    if !each().fold(false, |any, here| any | here) {
+        places.fill(place);
+        return place;
+    }
+    for (i, (p, here)) in (first..).zip(places.iter_mut().zip(each())) {
+        place = if here { i } else { place };
         *p = place;
     }
     place
+}
+
+#[inline(always)]
+fn places_along_each_body<C: Acc>(x: &[C], y: &[C], places: &mut [i64], n: usize) {
+    let lanes = x.chunks_exact(n).zip(y.chunks_exact(n));
+    for (places, (x, y)) in places.chunks_exact_mut(n).zip(lanes) {
+        places_along_body(x, y, places, 0, 0);
+    }
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 use super::super::View;
 use super::index::{Flag, Number, size_and_stride, with_number};
 use super::threads::{self, Shared};
-use super::walk::{Walk, address};
+use super::walk::{Walk, address, lane};
 use crate::base::{DType, Layout};
 use half::{bf16, f16};
 
@@ -146,25 +146,6 @@ fn flip<T: Key>(descending: bool) -> u64 {
     }
 }
 
-/// The `n` elements from position `first` on, copied unless they lie one after the other.
-fn lane<'a, T: Copy>(
-    x: &'a View,
-    first: usize,
-    stride: usize,
-    n: usize,
-    copy: &'a mut Vec<T>,
-) -> &'a [T] {
-    let first = address::<T>(x, first);
-    if stride == 1 {
-        // SAFETY: NOTE [Views in bounds].
-        return unsafe { std::slice::from_raw_parts(first, n) };
-    }
-    copy.clear();
-    // SAFETY: NOTE [Views in bounds].
-    copy.extend((0..n).map(|i| unsafe { *first.add(i * stride) }));
-    copy
-}
-
 /// See [`super::super::Backend::searchsorted`].
 pub(super) fn searchsorted(out: View, boundaries: View, v: View, right: bool) {
     assert_eq!(boundaries.dtype, v.dtype);
@@ -246,15 +227,18 @@ pub(super) fn bincount(out: View, x: View, weights: Option<View>) {
     };
     let order = Layout::contiguous(x.layout.shape.clone());
     let walk = Walk::new(&[&order, x.layout, w.layout]);
+    let [_, sx, sw, _] = walk.stride;
     walk.for_each(|at| {
-        let mut run = Vec::with_capacity(walk.run);
-        with_number!(w.dtype, W => run.extend((0..walk.run).map(|i| {
+        with_number!(w.dtype, W => {
+            let first = address::<W>(&w, at[2]);
             // SAFETY: NOTE [Views in bounds].
-            unsafe { *address::<W>(&w, at[2] + i * walk.stride[2]) }.to_f64()
-        })));
-        with_number!(out.dtype, T => add(
-            &out, &x, walk.run, at[1], walk.stride[1], |i| T::from_f64(run[i]),
-        ));
+            let weight = |i: usize| unsafe { *first.add(i * sw) }.to_f64();
+            match out.dtype {
+                DType::F32 => add(&out, &x, walk.run, at[1], sx, |i| weight(i) as f32),
+                DType::F64 => add(&out, &x, walk.run, at[1], sx, weight),
+                dtype => unreachable!("weights are summed in floats, not in {dtype}"),
+            }
+        });
     });
 }
 

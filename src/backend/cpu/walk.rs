@@ -406,3 +406,22 @@ pub(in crate::backend) fn ahead_of_line<T>(row: &[T]) -> usize {
     }
     row.as_ptr().align_offset(LINE)
 }
+
+/// The `n` elements from position `first` on, copied unless they lie one after the other.
+pub(super) fn lane<'a, T: Copy>(
+    x: &'a View,
+    first: usize,
+    stride: usize,
+    n: usize,
+    copy: &'a mut Vec<T>,
+) -> &'a [T] {
+    let first = address::<T>(x, first);
+    if stride == 1 {
+        // SAFETY: NOTE [Views in bounds].
+        return unsafe { std::slice::from_raw_parts(first, n) };
+    }
+    copy.clear();
+    // SAFETY: NOTE [Views in bounds].
+    copy.extend((0..n).map(|i| unsafe { *first.add(i * stride) }));
+    copy
+}

@@ -108,7 +108,11 @@ fn zeta_positive(s: u32, q: f64) -> f64 {
         return 0.0;
     }
     let sf = f64::from(s);
-    let power = |a: f64| a.powf(-sf);
+    // Some products are almost as exact as a power, and much quicker.
+    let power = |a: f64| match s {
+        2..=4 => (1..s).fold(1.0 / a, |power, _| power * (1.0 / a)),
+        _ => a.powf(-sf),
+    };
     // The tail converges like ((s + 2k) / (2 pi a))^2k.
     let enough = 10.0 + 0.5 * sf;
     let (mut a, mut sum) = (q, 0.0);
@@ -124,6 +128,7 @@ fn zeta_positive(s: u32, q: f64) -> f64 {
     let base = power(a);
     let mut tail = a / (sf - 1.0) + 0.5;
     let mut factor = sf / a;
+    let square = 1.0 / (a * a);
     for (k, b) in EULER_MACLAURIN.iter().enumerate() {
         let term = b * factor;
         tail += term;
@@ -131,7 +136,7 @@ fn zeta_positive(s: u32, q: f64) -> f64 {
             break;
         }
         let j = sf + 2.0 * k as f64;
-        factor *= (j + 1.0) * (j + 2.0) / (a * a);
+        factor *= (j + 1.0) * (j + 2.0) * square;
     }
     sum + base * tail
 }

@@ -1,6 +1,6 @@
 //! Tests of the scans.
 
-use super::super::testing::{Array, close, epsilon, groups, noise, same};
+use super::super::testing::{Array, close, epsilon, groups, noise, same, same_bits};
 use super::*;
 
 const NAN: f64 = f64::NAN;
@@ -124,6 +124,57 @@ fn keeps_nan_once_met() {
             run(Scan::Max, &x, 0, dtype),
             (vec![-INF, -INF, 0.0, INF], vec![0, 1, 2, 3])
         );
+    }
+}
+
+/// Against the plain loop, bit for bit: along one lane, short lanes, lanes side by side.
+#[test]
+fn extrema_of_ties_zeros_and_nan() {
+    let shapes: &[(&[usize], usize)] = &[
+        (&[1030], 0),
+        (&[3, 700], 1),
+        (&[60, 21], 1),
+        (&[300, 20], 0),
+        (&[700, 3], 0),
+    ];
+    for &(shape, dim) in shapes {
+        for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64, DType::I64] {
+            let special = |i: usize| match i % 331 {
+                7 | 100 => -0.0,
+                8 | 101 => 0.0,
+                330 if dtype.is_float() => NAN,
+                i => 7.0 - (i / 40) as f64,
+            };
+            let noise = noise(shape.iter().product(), 11);
+            let numbers: Vec<f64> = (noise.iter().enumerate())
+                .map(|(i, x)| if i % 3 == 0 { special(i) } else { x.round() })
+                .collect();
+            let x = Array::new(dtype, shape, &numbers);
+            let x_values = x.values();
+            for f in [Scan::Max, Scan::Min] {
+                let (values, index) = run(f, &x, dim, dtype);
+                for group in groups(shape, &[dim]) {
+                    let mut best = 0;
+                    for (i, &at) in group.iter().enumerate() {
+                        let (new, old) = (x_values[at], x_values[group[best]]);
+                        let passes = if f == Scan::Max {
+                            new >= old
+                        } else {
+                            new <= old
+                        };
+                        if passes || new.is_nan() {
+                            best = i;
+                        }
+                        let want = x_values[group[best]];
+                        assert_eq!(index[at], best as i64, "{f:?} of {dtype} {shape:?}");
+                        assert!(
+                            same_bits(&values[at..=at], &[want]),
+                            "{f:?} of {dtype} {shape:?}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }
 
