@@ -3,7 +3,7 @@
 use crate::base::{Error, Result};
 use crate::memory::Storage;
 use crate::ops;
-use crate::tape::{Packed, SavedTensorHooks};
+use crate::tape::{GradMode, Packed, SavedTensorHooks};
 use crate::tensor::Tensor;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -52,6 +52,8 @@ impl SavedTensorHooks for CloneBeforeWrite {
 
     fn before_write(&self, storage: &Storage) -> Result<()> {
         let list = self.saved.lock().remove(&storage.id());
+        // A write in inference mode must not make an inference tensor of what was saved outside.
+        let _mode = GradMode::inference(false);
         for held in list.iter().flatten().filter_map(Weak::upgrade) {
             let t = held.tensor.lock().clone();
             let copy = ops::clone_data(&t)?;

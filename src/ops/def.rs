@@ -11,6 +11,8 @@
 //! 4. Formulas are in a stable form, constants in f64, PyTorch's convention at kinks and ties,
 //!    stated in a comment. A zero cotangent stays zero wherever that is free.
 //! 5. `dispatch::run` is the one door.
+//! 6. A vjp that uses the cotangent once takes it ([`grad_of_taken`]): see NOTE [Moved operands] in
+//!    `dispatch`.
 //!
 //! NOTE [Signatures]
 //!

@@ -61,11 +61,20 @@ pub fn reshape(x: &Tensor, shape: &Shape) -> Result<Tensor> {
     if shape == x.shape() {
         return Ok(x.clone());
     }
-    if x.layout().reshape(shape).is_some() {
-        view(x, shape)
-    } else {
-        view(&contiguous(x)?, shape)
-    }
+    view_or_copy(x, shape)
+}
+
+/// The elements in row-major order in another shape. Nobody else has the copy, so this is no view.
+fn copied(x: &Tensor, shape: &Shape) -> Result<Tensor> {
+    let of_copy = view(&contiguous(x)?, shape)?;
+    let out = of_copy.detach();
+    out.set_tangents(of_copy.tangents());
+    out.set_tainted(of_copy.is_tainted());
+    out.set_cut(of_copy.cut());
+    Ok(match of_copy.grad_edge()? {
+        Some(edge) => out.with_history(edge),
+        None => out,
+    })
 }
 
 /// The tensor broadcast to a shape, without copying.
@@ -189,7 +198,7 @@ fn view_or_copy(x: &Tensor, shape: &Shape) -> Result<Tensor> {
     if x.layout().reshape(shape).is_some() {
         view(x, shape)
     } else {
-        view(&contiguous(x)?, shape)
+        copied(x, shape)
     }
 }
 

@@ -244,7 +244,9 @@ impl SavedTensor {
             }
             Content::Packed(packed) => {
                 let _mode = GradMode::set(false);
-                packed.unpack()?.detach()
+                let t = packed.unpack()?;
+                // Without a history, and as an inference tensor only if the backward makes some.
+                Tensor::from_parts(t.storage().clone(), t.shared_layout().clone(), t.dtype())
             }
         };
         let edge = match self.output {

@@ -805,3 +805,14 @@ class TestOtherData:
         p.data = rg.zeros(2)
         v.add_(1)
         assert v.item() == 2.0 and p.tolist() == [0.0, 0.0]
+
+
+def test_a_reshape_that_copies_is_no_view():
+    x = rg.ones(2, 3, requires_grad=True)
+    copy = x.t().reshape(6)
+    assert not copy._is_view() and copy._base is None and x.reshape(6)._is_view()
+    assert not x.t().flatten()._is_view()
+    copy.mul_(rg.arange(6.0))
+    copy.sum().backward()
+    assert x.grad.tolist() == [[0, 2, 4], [1, 3, 5]]
+    assert not copy.detach_().requires_grad

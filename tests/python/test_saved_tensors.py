@@ -271,6 +271,35 @@ class TestOffload:
 
 
 class TestMutation:
+    def test_writes_in_inference_mode(self) -> None:
+        x = rg.tensor([1.0, 2.0], requires_grad=True)
+        with graph.allow_mutation_on_saved_tensors():
+            y = x.sigmoid()
+            before = y.detach().clone()
+            with rg.inference_mode():
+                y.zero_()
+            (g,) = rg.autograd.grad(y.sum(), x, create_graph=True)
+            assert rg.allclose(g, before * (1 - before)) and g.requires_grad
+
+    def test_inference_tensors_that_a_function_saves(self) -> None:
+        class Product(rg.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, y):
+                ctx.save_for_backward(x, y)
+                return x * y
+
+            @staticmethod
+            def backward(ctx, g):
+                x, y = ctx.saved_tensors
+                return g * y, g * x
+
+        x = rg.tensor(3.0, requires_grad=True)
+        with rg.inference_mode():
+            y = rg.tensor(2.0)
+        with graph.allow_mutation_on_saved_tensors():
+            (g,) = rg.autograd.grad(Product.apply(x, y), x, create_graph=True)
+        assert g.item() == 2.0
+
     def test_is_refused_without(self) -> None:
         b = leaf(1.0, 2.0).clone()
         out = (b**2).sum()

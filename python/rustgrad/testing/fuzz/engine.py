@@ -16,8 +16,9 @@ from .scalar import Scalar
 from .shapes import Shape
 
 LARGEST = 100.0
-# By which numbers may differ, given the largest of what they were computed from.
-PRECISION = {oracle.DOUBLE: 1e-9, oracle.SINGLE: 1e-4}
+# By which numbers may differ, given the largest of what they were computed from: functions like
+# ``(a * b).sin()`` magnify what was rounded by as much as their arguments, up to LARGEST ** 2.
+PRECISION = {oracle.DOUBLE: 1e-9, oracle.SINGLE: 1e-3}
 
 NAMES = {"rg": rg, **{n: v for n, v in vars(functions).items() if n[0].isupper()}}
 NAMES |= {"in_thread": functions.in_thread, "checkpoint": checkpoint}
