@@ -11,7 +11,6 @@
 
 use super::cpu::isa::versions;
 use super::cpu::math::{Compute, Float, Integer};
-use super::cpu::walk::ahead_of_line;
 use crate::base::Scalar;
 
 /// Which compute types a functor is defined for.
@@ -65,6 +64,17 @@ impl<'a, C> Rows<'a, C> {
     pub(crate) fn row(&self, i: usize) -> &'a [C] {
         &self.elements[i * self.step..][..self.width]
     }
+}
+
+/// How many elements of a row are written before the others, so that these begin with a cache line:
+/// a vector that lies across two lines takes twice as long. 0 for rows too short to gain by it.
+#[inline(always)]
+fn ahead_of_line<T>(row: &[T]) -> usize {
+    const LINE: usize = 64;
+    if size_of_val(row) < 16 * LINE {
+        return 0;
+    }
+    row.as_ptr().align_offset(LINE)
 }
 
 /// The rows of an output in the pieces that loops run over: see [`ahead_of_line`].

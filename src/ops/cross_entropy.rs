@@ -137,7 +137,7 @@ fn classes<'a>(cx: &KernelCx<'a>, ndim: usize, target: &'a Tensor) -> Classes<'a
 
 /// The kernel of [`NLL_LOSS`]: the loss, and the sum of the weights of what counts.
 pub static NLL: OpDef = OpDef {
-    name: "nll_loss_forward",
+    name: "nll_loss_exact",
     doc: "The negative log-likelihood, and the sum of the weights of what counts.",
     sig: &["(input, target, weight: Tensor?, reduction: str, ignore_index: int)"],
     forms: Forms::HIDDEN,
@@ -245,7 +245,7 @@ pub static NLL: OpDef = OpDef {
 /// The vjp of the loss in the scores.
 pub static NLL_BACKWARD: OpDef = OpDef {
     name: "nll_loss_backward",
-    doc: "The backward step of `nll_loss_forward` for so many classes, from its second output `total`.",
+    doc: "The backward step of `nll_loss_exact` for so many classes, from its second output `total`.",
     sig: &[
         "(grad, target, weight: Tensor?, total, reduction: str, ignore_index: int, classes: int)",
     ],

@@ -276,13 +276,13 @@ macro_rules! max_and_min {
 
 max_and_min! {
     /// Greatest element.
-    MAX MAX_ALONG "max" "max_along" ArgMax amax maximum "The greatest of all elements; with `dim`, the \
+    MAX MAX_ALONG "max" "max_exact" ArgMax amax maximum "The greatest of all elements; with `dim`, the \
         greatest along it and the position of the first such element, as a named tuple; with `other`, \
         the greater of two elementwise. NaN wins. Over all elements, equal ones share the gradient; \
         along `dim` it goes to the element at that position.\n\n\
         >>> rg.tensor([[1, 5], [3, 2]]).max()\ntensor(5)";
     /// Least element.
-    MIN MIN_ALONG "min" "min_along" ArgMin amin minimum "The least of all elements; with `dim`, the least \
+    MIN MIN_ALONG "min" "min_exact" ArgMin amin minimum "The least of all elements; with `dim`, the least \
         along it and the position of the first such element, as a named tuple; with `other`, the lesser \
         of two elementwise. NaN wins. Over all elements, equal ones share the gradient; along `dim` it \
         goes to the element at that position.\n\n\

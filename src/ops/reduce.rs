@@ -271,7 +271,7 @@ pub static PROD: OpDef = OpDef {
 
 /// The kernel of [`PROD`].
 pub static PROD_DIMS: OpDef = OpDef {
-    name: "prod_dims",
+    name: "prod_exact",
     doc: "The product over one dimension, or all.",
     sig: &["(input, dim: int[]?, keepdim: bool, dtype: dtype?)"],
     forms: Forms::HIDDEN,

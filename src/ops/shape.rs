@@ -147,7 +147,7 @@ pub static ROLL: OpDef = OpDef {
 
 /// The kernel of [`ROLL`].
 pub static ROLL_DIMS: OpDef = OpDef {
-    name: "roll_dims",
+    name: "roll_exact",
     doc: "Elements moved by `shifts` along `dims`, around the end.",
     sig: &["(input, shifts: int[], dims: int[])"],
     forms: Forms::HIDDEN,

@@ -32,7 +32,7 @@ mod testing;
 pub mod threads;
 mod transpose;
 mod update;
-pub(super) mod walk;
+mod walk;
 
 use super::{
     Backend, Classes, Combine, Distribution, Functor, Input, Reduction, Scan, Update, View,

@@ -29,7 +29,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// Work of less than so many nanoseconds is not shared.
-const WORTH_SHARING: f64 = 6_000.0;
+const WORTH_SHARING: f64 = 10_000.0;
 
 /// Work of so many nanoseconds is worth waking helpers for.
 const WORTH_WAKING: usize = 150_000;

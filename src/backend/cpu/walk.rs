@@ -396,17 +396,6 @@ pub(super) fn address<T>(view: &View, at: usize) -> *mut T {
     view.storage.as_ptr().cast::<T>().wrapping_add(at)
 }
 
-/// How many elements of a row are written before the others, so that these begin with a cache line:
-/// a vector that lies across two lines takes twice as long. 0 for rows too short to gain by it.
-#[inline(always)]
-pub(in crate::backend) fn ahead_of_line<T>(row: &[T]) -> usize {
-    const LINE: usize = 64;
-    if size_of_val(row) < 16 * LINE {
-        return 0;
-    }
-    row.as_ptr().align_offset(LINE)
-}
-
 /// The `n` elements from position `first` on, copied unless they lie one after the other.
 pub(super) fn lane<'a, T: Copy>(
     x: &'a View,

@@ -7,6 +7,7 @@ use super::kernel::{Kernel, Panel};
 use super::matrix::Matrix;
 use crate::base::Device;
 use crate::memory::Storage;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// The most elements from the first to the last of a matrix that is read where it lies: more do not
@@ -25,6 +26,68 @@ pub(super) fn scratch<T>(n: usize) -> Storage {
         .unwrap_or_else(|e| panic!("working memory of a product of matrices: {e}"))
 }
 
+/// Packed words of so many bytes at most are kept by each thread: products of a batch, which threads
+/// share, would wait for each other at the pool.
+const FEW: usize = 32 << 10;
+
+/// A cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [u8; 64]);
+
+thread_local! {
+    /// Memory for few words, which nobody uses now.
+    static FREE: Cell<Vec<Vec<Line>>> = const { Cell::new(Vec::new()) };
+}
+
+/// Memory for packed words.
+enum Words {
+    /// The thread's own.
+    Few(Vec<Line>),
+    /// The pool's.
+    Many(Storage),
+}
+
+impl Words {
+    /// # Panics
+    /// Without memory for them.
+    fn new(bytes: usize) -> Self {
+        // AddressSanitizer is to see where they end.
+        if bytes > FEW || cfg!(unpooled) {
+            return Self::Many(scratch::<u8>(bytes));
+        }
+        let kept = FREE.try_with(|free| {
+            let mut list = free.take();
+            let kept = list.pop();
+            free.set(list);
+            kept
+        });
+        let new = || Vec::with_capacity(FEW / size_of::<Line>());
+        Self::Few(kept.ok().flatten().unwrap_or_else(new))
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        match self {
+            Self::Few(lines) => lines.as_mut_ptr().cast(),
+            Self::Many(storage) => storage.as_ptr(),
+        }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        if let Self::Few(lines) = self {
+            let lines = std::mem::take(lines);
+            // A thread that ends keeps nothing.
+            let _ = FREE.try_with(|free| {
+                let mut list = free.take();
+                list.push(lines);
+                free.set(list);
+            });
+        }
+    }
+}
+
 /// Whether a matrix stays in the cache while it is read many times where it lies.
 fn stays<K: Kernel>(matrix: Matrix<K::Element>, rows: usize, columns: usize) -> bool {
     let apart = |n: usize, distance: usize| {
@@ -41,7 +104,7 @@ pub(super) struct Panels<W> {
     /// Bytes between panels.
     stride: usize,
     /// Keeps the words, unless they lie in the matrix.
-    _words: Option<Storage>,
+    _words: Option<Words>,
 }
 
 // SAFETY: the words are only read once they are packed.
@@ -108,8 +171,8 @@ impl<W: Word> Panels<W> {
         width: usize,
     ) -> Self {
         let terms = k.div_ceil(K::DEPTH);
-        let words = scratch::<W>(rows.next_multiple_of(width) * terms);
-        let at = words.as_ptr().cast::<W>();
+        let mut words = Words::new(rows.next_multiple_of(width) * terms * size_of::<W>());
+        let at = words.as_mut_ptr().cast::<W>();
         // SAFETY: the caller's promise; there is room for all panels.
         unsafe { pack_all::<K>(from, rows, k, width, at) };
         Self {
