@@ -35,7 +35,7 @@ struct Inner {
 }
 
 /// Made by the forward of a custom function from a differentiable input: see
-/// NOTE [Tainted intermediates] in `ops::dispatch`.
+/// NOTE [Tainted intermediates] in `ops::taint`.
 const TAINTED: u8 = 1;
 /// Made in inference mode.
 const INFERENCE: u8 = 2;
