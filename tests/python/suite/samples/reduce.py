@@ -123,7 +123,6 @@ def _(make):
     ref=_prod_ref,
     skip={
         "parity_grad": "PyTorch's overflows",
-        "modes": "forward mode's second derivative overflows on the way, to NaN",
         **dict.fromkeys(("f32", "f16", "bf16"), "holds no such numbers"),
     },
 )
