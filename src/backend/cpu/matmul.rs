@@ -8,12 +8,11 @@ use super::lane::{Acc, select};
 use super::map::{ComputeType, map};
 use super::threads;
 use super::walk::{Walk, address};
-use crate::base::{DType, Layout, Scalar};
+use crate::base::{DType, Device, Layout, Scalar};
 use crate::memory::Storage;
 #[cfg(target_arch = "x86_64")]
 use half::bf16;
 use matrix::{AccOf, Matrix, Target};
-use panels::scratch;
 use vector::matrix_vector;
 
 mod kernel;
@@ -243,6 +242,15 @@ fn converted<C: Product + Acc>(out: View, a: View, b: View, bias: Option<View>) 
     let bias = bias.as_ref().map(|copy| copy.view::<C>(&copy.layout));
     direct::<C>(c, x, y, bias, false);
     move_to::<C>(out, c);
+}
+
+/// Memory for `n` elements.
+///
+/// # Panics
+/// Without memory for them.
+fn scratch<T>(n: usize) -> Storage {
+    Storage::new(n * size_of::<T>(), Device::Cpu)
+        .unwrap_or_else(|e| panic!("working memory of a product of matrices: {e}"))
 }
 
 /// Memory for a copy, and how the elements lie there.

@@ -110,10 +110,12 @@ struct Pool {
     helpers: Mutex<Vec<Helper>>,
 }
 
+/// What a thread does with the tasks that it takes.
+type Run<'a> = dyn Fn(&mut dyn Iterator<Item = usize>) + Sync + 'a;
+
 /// Tasks, and how they are shared.
 struct Job {
-    /// Runs a task.
-    run: *const (dyn Fn(usize) + Sync),
+    run: *const Run<'static>,
     tasks: usize,
     /// Into how many shares they are divided; helpers beyond this number keep out.
     shares: usize,
@@ -161,32 +163,45 @@ pub(super) fn ranges(n: usize, unit: usize, cost: f64, f: impl Fn(Range<usize>) 
     }
     let grain = (n / (threads * TASKS)).max((GRAIN / cost) as usize);
     let grain = grain.div_ceil(unit).max(1) * unit;
-    let tasks = n.div_ceil(grain);
-    share(tasks, total, &|i| f(i * grain..n.min((i + 1) * grain)));
+    share(n.div_ceil(grain), total, &|tasks| {
+        tasks.for_each(|i| f(i * grain..n.min((i + 1) * grain)));
+    });
 }
 
 /// Runs `f(i)` for each `i` in `0..tasks`, in any order, at the same time where that pays. `cost` is
 /// about how many nanoseconds a task takes.
 pub(super) fn tasks(tasks: usize, cost: f64, f: impl Fn(usize) + Sync) {
-    let total = tasks as f64 * cost;
-    if tasks < 2 || total < WORTH_SHARING || num_threads() == 1 {
-        return (0..tasks).for_each(f);
-    }
-    share(tasks, total, &f);
+    tasks_with(tasks, cost, || (), |(), i| f(i));
 }
 
-fn share(tasks: usize, cost: f64, f: &(dyn Fn(usize) + Sync)) {
+/// As [`tasks`], where each thread that takes part has a state of its own, which `init` makes.
+pub(super) fn tasks_with<S>(
+    tasks: usize,
+    cost: f64,
+    init: impl Fn() -> S + Sync,
+    f: impl Fn(&mut S, usize) + Sync,
+) {
+    let run = |tasks: &mut dyn Iterator<Item = usize>| {
+        let mut state = init();
+        tasks.for_each(|i| f(&mut state, i));
+    };
+    let total = tasks as f64 * cost;
+    if total < WORTH_SHARING || num_threads() == 1 {
+        return run(&mut (0..tasks));
+    }
+    share(tasks, total, &run);
+}
+
+fn share(tasks: usize, cost: f64, f: &Run<'_>) {
     let pool = pool();
     if tasks < 2 || pool.taken.swap(true, Ordering::Acquire) {
-        return (0..tasks).for_each(f);
+        return f(&mut (0..tasks));
     }
     let helpers = num_threads() - 1;
     pool.employ(helpers);
     // SAFETY: only the lifetime changes. The region closes the job and waits until nobody is
     // inside before it ends, also when it unwinds, so `f` outlives all calls.
-    let run = unsafe {
-        std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(f)
-    };
+    let run = unsafe { std::mem::transmute::<*const Run<'_>, *const Run<'static>>(f) };
     let shares = tasks.min(helpers + 1);
     for taken in &pool.taken_of[..shares] {
         taken.0.store(0, Ordering::Relaxed);
@@ -275,17 +290,14 @@ impl Pool {
 
     /// Does the tasks of a share, then what is left of the others'.
     fn work(&self, job: &Job, share: usize) {
-        for share in (share..job.shares).chain(0..share) {
+        let shares = (share..job.shares).chain(0..share);
+        let mut tasks = shares.flat_map(|share| {
             let (first, end) = (job.start(share), job.start(share + 1));
-            loop {
-                let i = first + self.taken_of[share].0.fetch_add(1, Ordering::Relaxed);
-                if i >= end {
-                    break;
-                }
-                // SAFETY: the function outlives the region, in which this is called.
-                unsafe { (*job.run)(i) };
-            }
-        }
+            let take = move || first + self.taken_of[share].0.fetch_add(1, Ordering::Relaxed);
+            std::iter::repeat_with(take).take_while(move |&i| i < end)
+        });
+        // SAFETY: the function outlives the region, in which this is called.
+        unsafe { (*job.run)(&mut tasks) };
     }
 
     /// Sees to it that there are at least `n` helpers; fewer if the system has no more threads.
@@ -457,7 +469,7 @@ fn pool() -> &'static Pool {
 
 #[cold]
 fn make_pool(process: u32, found: *mut Pool) -> &'static Pool {
-    let nothing: &'static (dyn Fn(usize) + Sync) = &|_| {};
+    let nothing: &'static Run<'static> = &|_| {};
     let pool = Box::into_raw(Box::new(Pool {
         process,
         taken: AtomicBool::new(false),

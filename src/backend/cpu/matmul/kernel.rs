@@ -1,11 +1,11 @@
 //! Blocks of a product, computed in registers.
 //!
 //! NOTE [Order of summation]
-//! A kernel adds up the terms of a result one after the other, in one register, from the first to the
-//! last. So the bits of a product do not depend on strides, on where blocks and tiles begin, or on who
-//! computes them; only long sums of few results are cut in parts, by their sizes. Instruction sets may
-//! differ: those that fuse multiplications with additions round a term once, and `bf16` has rules of
-//! its own.
+//! A kernel adds up [`DEEP`] words of a result one after the other, in one register, from the first to
+//! the last; to the sums of these, in their order, it adds those of the words before. So the bits of a
+//! product do not depend on strides, on where blocks and tiles begin, or on who computes them; only long
+//! sums of few results are cut in parts, by their sizes. Instruction sets may differ: those that fuse
+//! multiplications with additions round a term once, and `bf16` has rules of its own.
 
 use super::super::transpose::Word;
 use super::matrix::{AccOf, Matrix};
@@ -20,6 +20,10 @@ pub(super) use portable::*;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::*;
 
+/// Words of a sum that are added up at a time: a panel of columns of so many stays in the first cache
+/// while it is multiplied with many rows.
+pub(super) const DEEP: usize = 256;
+
 /// How an instruction set multiplies matrices.
 pub(super) trait Kernel: 'static {
     /// Elements of the operands.
@@ -31,7 +35,7 @@ pub(super) trait Kernel: 'static {
 
     /// Elements of a word.
     const DEPTH: usize;
-    /// Rows of a block.
+    /// Rows of a block; an even number.
     const ROWS: usize;
     /// Sums that a register holds.
     const LANES: usize;
@@ -47,8 +51,8 @@ pub(super) trait Kernel: 'static {
     /// The processor has the instructions. The block has up to `ROWS` rows and `COLUMNS` columns.
     /// Its panels may be read: of the first operand as many rows, or one more if they are odd; of
     /// the second `LANES` columns, or `COLUMNS` if the block has more. As many sums of each of its
-    /// rows may be written, and as much of a bias read.
-    unsafe fn multiply(block: Block<Self::Word, Self::Sum>);
+    /// rows may be written, and as much read of what is added.
+    unsafe fn multiply(block: &Block<Self::Word, Self::Sum>);
 }
 
 /// Rows of the first operand, or columns of the second.
@@ -73,8 +77,8 @@ pub(super) struct Block<W, S> {
     pub(super) to: *mut S,
     /// Distance between rows of sums.
     pub(super) stride: usize,
-    /// What is added to the sums; its columns are neighbours.
-    pub(super) bias: Option<Matrix<S>>,
+    /// What is added to the sums, one after the other; its columns are neighbours.
+    pub(super) added: [Option<Matrix<S>>; 2],
     /// Whether sums below zero become zero.
     pub(super) relu: bool,
     pub(super) rows: usize,
@@ -89,12 +93,12 @@ macro_rules! kernels {
         $name:ident ($element:ty) [$($features:meta)?] {
             word: $word:ty = $make:expr;
             sum: $sum:ty, $depth:literal at a time;
-            block: $rows:literal rows, $lanes:literal lanes;
+            block: $($rows:literal)+ rows, $lanes:literal lanes;
             zero: $zero:expr;
             splat: $splat:expr;
             load: $load:expr;
-            add_product: $add:expr;
-            add_bias: $add_bias:expr;
+            add_product: $add_product:expr;
+            add: $add:expr;
             relu: $relu:expr;
             store: $store:expr;
         }
@@ -107,7 +111,7 @@ macro_rules! kernels {
             type Word = $word;
             type Sum = $sum;
             const DEPTH: usize = $depth;
-            const ROWS: usize = $rows;
+            const ROWS: usize = [$($rows),+][[$($rows),+].len() - 1];
             const LANES: usize = $lanes;
 
             #[inline(always)]
@@ -115,51 +119,74 @@ macro_rules! kernels {
                 $make(get)
             }
 
-            unsafe fn multiply(block: Block<Self::Word, Self::Sum>) {
+            #[inline]
+            unsafe fn multiply(block: &Block<Self::Word, Self::Sum>) {
                 /// A block of `M` rows and `N` registers across, of which `block.rows` are stored.
                 ///
                 /// # Safety
                 /// As [`Kernel::multiply`].
                 $(#[$features])?
-                unsafe fn sized<const M: usize, const N: usize>(block: Block<$word, $sum>) {
+                unsafe fn sized<const M: usize, const N: usize>(block: &Block<$word, $sum>) {
                     // SAFETY: the caller's promise.
                     unsafe {
+                        // Of an odd number of rows, the last is computed twice, and stored last. Only
+                        // loops of few instructions, over references, are unrolled: the sums of others
+                        // would not stay in registers.
+                        let row = |i: usize| i.min(block.rows - 1);
+                        for i in 0..M {
+                            for j in 0..N {
+                                prefetch(block.to.wrapping_add(row(i) * block.stride + j * $lanes));
+                            }
+                        }
                         let mut sums = [[$zero; N]; M];
                         let (mut a, mut b) = (block.a.at, block.b.at);
                         for _ in 0..block.terms {
-                            for j in 0..N {
-                                let words = $load(b.add(j * $lanes));
-                                for (i, row) in sums.iter_mut().enumerate() {
-                                    row[j] = $add(row[j], $splat(a.byte_add(i * block.a.across).read_unaligned()), words);
+                            let words: [_; N] = std::array::from_fn(|j| $load(b.add(j * $lanes)));
+                            let mut at = a;
+                            for row in &mut sums {
+                                let word = $splat(at.read_unaligned());
+                                for (sum, words) in row.iter_mut().zip(words) {
+                                    *sum = $add_product(*sum, word, words);
                                 }
+                                at = at.wrapping_byte_add(block.a.across);
                             }
                             a = a.wrapping_byte_add(block.a.along);
                             b = b.wrapping_byte_add(block.b.along);
                         }
-                        for (i, row) in sums.iter().enumerate().take(block.rows) {
-                            for (j, &sum) in row.iter().enumerate() {
-                                let sum = match block.bias {
-                                    Some(bias) => $add_bias(sum, bias.at(i, j * $lanes)),
-                                    None => sum,
-                                };
-                                let sum = if block.relu { $relu(sum) } else { sum };
-                                $store(block.to.add(i * block.stride + j * $lanes), sum);
+                        for added in block.added.into_iter().flatten() {
+                            for (i, sums) in sums.iter_mut().enumerate() {
+                                let at = added.at(row(i), 0);
+                                for (j, sum) in sums.iter_mut().enumerate() {
+                                    *sum = $add(*sum, at.add(j * $lanes));
+                                }
+                            }
+                        }
+                        if block.relu {
+                            for sums in &mut sums {
+                                for sum in sums {
+                                    *sum = $relu(*sum);
+                                }
+                            }
+                        }
+                        for (i, sums) in sums.iter().enumerate().rev() {
+                            let to = block.to.add(row(i) * block.stride);
+                            for (j, sum) in sums.iter().enumerate() {
+                                $store(to.add(j * $lanes), *sum);
                             }
                         }
                     }
                 }
                 // SAFETY: the caller's promise.
                 unsafe {
-                    match (block.rows, block.columns <= $lanes) {
-                        (0..=2, true) => sized::<2, 1>(block),
-                        (0..=2, false) => sized::<2, 2>(block),
-                        (3..=4, true) => sized::<4, 1>(block),
-                        (3..=4, false) => sized::<4, 2>(block),
-                        (5..=6, true) => sized::<6, 1>(block),
-                        (5..=6, false) => sized::<6, 2>(block),
-                        (_, true) => sized::<$rows, 1>(block),
-                        (_, false) => sized::<$rows, 2>(block),
-                    }
+                    $(
+                        if block.rows <= $rows {
+                            return if block.columns <= $lanes {
+                                sized::<$rows, 1>(block)
+                            } else {
+                                sized::<$rows, 2>(block)
+                            };
+                        }
+                    )+
                 }
             }
         }

@@ -56,6 +56,21 @@ impl<T: Copy> Matrix<T> {
     }
 }
 
+impl<C: Acc> Matrix<C> {
+    /// Adds `m` rows of `n` sums to those of this matrix.
+    ///
+    /// # Safety
+    /// They are there, and nobody else refers to those that are written.
+    pub(super) unsafe fn add(self, other: Self, m: usize, n: usize) {
+        for i in 0..m {
+            for j in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { *self.at(i, j) = (*self.at(i, j)).add(*other.at(i, j)) };
+            }
+        }
+    }
+}
+
 // SAFETY: addresses alone; what is done with them has comments of its own.
 unsafe impl<T: Send> Send for Matrix<T> {}
 // SAFETY: as above.

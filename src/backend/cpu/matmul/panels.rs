@@ -1,12 +1,9 @@
 //! Operands rearranged for the kernels.
 
 use super::super::isa::versions;
-use super::super::threads::{self, Shared};
 use super::super::transpose::Word;
 use super::kernel::{Kernel, Panel};
 use super::matrix::Matrix;
-use crate::base::Device;
-use crate::memory::Storage;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -17,18 +14,8 @@ const IN_PLACE: usize = 1 << 16;
 /// Neighbours at a distance of a multiple of so many bytes drive each other out of the cache.
 const CONFLICT: usize = 2048;
 
-/// Memory for `n` elements.
-///
-/// # Panics
-/// Without memory for them.
-pub(super) fn scratch<T>(n: usize) -> Storage {
-    Storage::new(n * size_of::<T>(), Device::Cpu)
-        .unwrap_or_else(|e| panic!("working memory of a product of matrices: {e}"))
-}
-
-/// Packed words of so many bytes at most are kept by each thread: products of a batch, which threads
-/// share, would wait for each other at the pool.
-const FEW: usize = 32 << 10;
+/// The most bytes of packed words.
+const MOST: usize = 1 << 20;
 
 /// A cache line.
 #[derive(Clone, Copy)]
@@ -36,25 +23,20 @@ const FEW: usize = 32 << 10;
 struct Line(#[allow(dead_code)] [u8; 64]);
 
 thread_local! {
-    /// Memory for few words, which nobody uses now.
+    /// Memory for packed words, which nobody uses now: a thread finds in its cache what it packed, and
+    /// threads do not wait for each other at the pool.
     static FREE: Cell<Vec<Vec<Line>>> = const { Cell::new(Vec::new()) };
 }
 
 /// Memory for packed words.
-enum Words {
-    /// The thread's own.
-    Few(Vec<Line>),
-    /// The pool's.
-    Many(Storage),
-}
+struct Words(Vec<Line>);
 
 impl Words {
-    /// # Panics
-    /// Without memory for them.
     fn new(bytes: usize) -> Self {
+        assert!(bytes <= MOST);
         // AddressSanitizer is to see where they end.
-        if bytes > FEW || cfg!(unpooled) {
-            return Self::Many(scratch::<u8>(bytes));
+        if cfg!(unpooled) {
+            return Self(Vec::with_capacity(bytes.div_ceil(size_of::<Line>())));
         }
         let kept = FREE.try_with(|free| {
             let mut list = free.take();
@@ -62,29 +44,23 @@ impl Words {
             free.set(list);
             kept
         });
-        let new = || Vec::with_capacity(FEW / size_of::<Line>());
-        Self::Few(kept.ok().flatten().unwrap_or_else(new))
-    }
-
-    fn as_mut_ptr(&mut self) -> *mut u8 {
-        match self {
-            Self::Few(lines) => lines.as_mut_ptr().cast(),
-            Self::Many(storage) => storage.as_ptr(),
-        }
+        let new = || Vec::with_capacity(MOST / size_of::<Line>());
+        Self(kept.ok().flatten().unwrap_or_else(new))
     }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
-        if let Self::Few(lines) = self {
-            let lines = std::mem::take(lines);
-            // A thread that ends keeps nothing.
-            let _ = FREE.try_with(|free| {
-                let mut list = free.take();
-                list.push(lines);
-                free.set(list);
-            });
+        if cfg!(unpooled) {
+            return;
         }
+        let lines = std::mem::take(&mut self.0);
+        // A thread that ends keeps nothing.
+        let _ = FREE.try_with(|free| {
+            let mut list = free.take();
+            list.push(lines);
+            free.set(list);
+        });
     }
 }
 
@@ -106,9 +82,6 @@ pub(super) struct Panels<W> {
     /// Keeps the words, unless they lie in the matrix.
     _words: Option<Words>,
 }
-
-// SAFETY: the words are only read once they are packed.
-unsafe impl<W: Sync> Sync for Panels<W> {}
 
 impl<W: Word> Panels<W> {
     /// The rows of a first matrix with `k` columns.
@@ -172,9 +145,15 @@ impl<W: Word> Panels<W> {
     ) -> Self {
         let terms = k.div_ceil(K::DEPTH);
         let mut words = Words::new(rows.next_multiple_of(width) * terms * size_of::<W>());
-        let at = words.as_mut_ptr().cast::<W>();
-        // SAFETY: the caller's promise; there is room for all panels.
-        unsafe { pack_all::<K>(from, rows, k, width, at) };
+        let at = words.0.as_mut_ptr().cast::<W>();
+        // The caller promises that the matrix may be read, and there is room for all panels.
+        pack(Packing::<K> {
+            from,
+            rows,
+            k,
+            width,
+            to: at,
+        });
         Self {
             first: Panel {
                 at,
@@ -195,33 +174,7 @@ impl<W: Word> Panels<W> {
     }
 }
 
-/// Rows that one task packs: where they are neighbours in memory, a few cache lines of each term.
-const HEIGHT: usize = 128;
-
-/// # Safety
-/// As [`Panels::packed`]; `to` has room for the words of all panels.
-unsafe fn pack_all<K: Kernel>(
-    from: Matrix<K::Element>,
-    rows: usize,
-    k: usize,
-    width: usize,
-    to: *mut K::Word,
-) {
-    let terms = k.div_ceil(K::DEPTH);
-    let to = Shared(to);
-    threads::tasks(rows.div_ceil(HEIGHT), (HEIGHT * k) as f64 * 0.1, |task| {
-        let first = task * HEIGHT;
-        pack(Packing::<K> {
-            from: from.from(first, 0),
-            rows: HEIGHT.min(rows - first),
-            k,
-            width,
-            to: to.at(first * terms),
-        });
-    });
-}
-
-/// Rows to pack that fit the promise of [`pack_all`].
+/// Rows to pack from a matrix that may be read to memory with room for all panels.
 struct Packing<K: Kernel> {
     from: Matrix<K::Element>,
     rows: usize,
@@ -275,13 +228,16 @@ versions! {
 #[inline(always)]
 fn pack_body<K: Kernel>(packing: Packing<K>) {
     if packing.from.rows == 1 {
-        match packing.width {
+        return match packing.width {
+            2 => copy::<K, 2>(&packing),
             4 => copy::<K, 4>(&packing),
+            6 => copy::<K, 6>(&packing),
             8 => copy::<K, 8>(&packing),
+            14 => copy::<K, 14>(&packing),
             16 => copy::<K, 16>(&packing),
-            _ => copy::<K, 32>(&packing),
-        }
-        return;
+            32 => copy::<K, 32>(&packing),
+            width => unreachable!("panels of {width}"),
+        };
     }
     for panel in 0..packing.rows.div_ceil(packing.width) {
         let (rows, terms) = if packing.from.columns == 1 {
@@ -304,26 +260,18 @@ fn copy<K: Kernel, const W: usize>(packing: &Packing<K>) {
     for term in 0..terms {
         for panel in 0..panels {
             let from = |d| packing.from.at(panel * W, term * K::DEPTH + d);
-            let rows = W.min(packing.rows - panel * W);
-            let mut words = [K::Word::default(); W];
-            let fill = |words: &mut [K::Word]| {
-                for (i, word) in words.iter_mut().enumerate() {
-                    // SAFETY: within the matrix: the promise of `Packing`.
-                    *word = K::word(|d| unsafe { *from(d).add(i) });
-                }
-            };
-            if rows == W {
-                fill(&mut words);
-            } else {
-                fill(&mut words[..rows]);
+            if packing.rows - panel * W < W {
+                packing.words(panel, 0..W, term..term + 1);
+                continue;
             }
-            // SAFETY: there is room: the promise of `Packing`.
+            // SAFETY: within the matrix, and there is room: the promise of `Packing`.
             unsafe {
+                let words: [K::Word; W] = std::array::from_fn(|i| K::word(|d| *from(d).add(i)));
                 packing
                     .place(panel, term)
                     .cast::<[K::Word; W]>()
-                    .write(words)
-            };
+                    .write(words);
+            }
         }
     }
     (0..panels).for_each(|panel| packing.words(panel, 0..W, terms..packing.terms()));
@@ -334,13 +282,19 @@ fn copy<K: Kernel, const W: usize>(packing: &Packing<K>) {
 #[inline(always)]
 fn turn<K: Kernel>(packing: &Packing<K>, panel: usize) -> (usize, usize) {
     let (side, line) = (K::Word::SIDE, K::Word::LINE);
-    let rows = packing.width.min(packing.rows - panel * packing.width) / side * side;
+    let left = packing.rows - panel * packing.width;
+    // The last squares may reach into the next panel, whose rows are there: what they write beyond a
+    // term belongs to the next, and is written again with its first rows.
+    let rows = match packing.width.next_multiple_of(side) {
+        beyond if beyond <= left => beyond,
+        _ => packing.width.min(left) / side * side,
+    };
     let terms = packing.k / K::DEPTH / side * side;
     let step = packing.from.rows * size_of::<K::Element>();
     // A line of every row at a time: rows at a distance of a power of two do not drive each other
     // out of the cache before it is read whole.
     for first in (0..terms).step_by(line) {
-        for i in (0..rows).step_by(side) {
+        for i in (0..rows).step_by(side).rev() {
             let from = packing.from.at(panel * packing.width + i, 0);
             for term in (first..terms.min(first + line)).step_by(side) {
                 // SAFETY: within the matrix, and there is room: the promise of `Packing`.
@@ -352,5 +306,5 @@ fn turn<K: Kernel>(packing: &Packing<K>, panel: usize) -> (usize, usize) {
             }
         }
     }
-    (rows, terms)
+    (rows.min(packing.width), terms)
 }

@@ -2,22 +2,30 @@
 
 use super::super::math::Compute;
 use super::super::threads::{self, Shared};
-use super::kernel::{Block, Kernel};
+use super::kernel::{Block, DEEP, Kernel, Panel};
 use super::matrix::{AccOf, Matrix, Target};
-use super::panels::{Panels, scratch};
+use super::panels::Panels;
+use super::scratch;
 use std::any::TypeId;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 /// Terms of a sum that are added up in one piece when there are few results.
 const PART: usize = 1024;
 
-/// From so many columns on, one strip of tiles is computed after the other: a packed copy of all columns
-/// would be as large as the matrix.
-const STRIPS: usize = 1024;
+/// Results of so many sums are few.
+const FEW: usize = 1 << 15;
 
 /// The most sums of a block.
-const BLOCK: usize = 8 * 32;
+const BLOCK: usize = 14 * 32;
+
+/// Blocks of a tile, one below the other: about so many at least, and at most.
+const DOWN: [usize; 2] = [4, 8];
+
+/// Blocks of a tile, side by side: at least and at most.
+const ACROSS: [usize; 2] = [4, 32];
+
+/// Tiles for each thread, where they would not be too small.
+const TILES: usize = 4;
 
 /// About how many nanoseconds a product takes.
 fn cost<K: Kernel>([m, n, k]: [usize; 3]) -> f64 {
@@ -26,7 +34,7 @@ fn cost<K: Kernel>([m, n, k]: [usize; 3]) -> f64 {
 
 /// `c = a b`, plus the bias, for `m * k` and `k * n` elements, none of the sizes 0.
 ///
-/// Tiles and parts of sums depend on the sizes alone: see NOTE [Threads].
+/// Parts of sums depend on the sizes alone: see NOTE [Threads].
 ///
 /// # Safety
 /// The matrices lie in memory that may be read, and the target may be written; it shares nothing with
@@ -66,11 +74,10 @@ unsafe fn tiles<K: Kernel, T: Copy + Send + Sync + 'static>(
 ) where
     K::Sum: AccOf<T>,
 {
-    let tiling = Tiling::new(m, n);
     let parts = k.div_ceil(PART);
-    if tiling.number() > 2 || parts < 4 {
+    if m * n > FEW || parts < 4 {
         // SAFETY: the caller's promise.
-        return unsafe { shared::<K, T>(tiling, sizes, c, a, b) };
+        return unsafe { chunks::<K, T>(sizes, c, a, b) };
     }
     // Few results of long sums: the parts of the sums are the tasks.
     let sums = scratch::<K::Sum>(parts * m * n);
@@ -85,7 +92,7 @@ unsafe fn tiles<K: Kernel, T: Copy + Send + Sync + 'static>(
             relu: false,
         };
         // SAFETY: the caller's promise, for some of the terms.
-        unsafe { shared::<K, K::Sum>(tiling, sizes, c, a.from(0, first), b.from(first, 0)) };
+        unsafe { chunks::<K, K::Sum>(sizes, c, a.from(0, first), b.from(first, 0)) };
     });
     for i in 0..m {
         for j in 0..n {
@@ -100,52 +107,11 @@ unsafe fn tiles<K: Kernel, T: Copy + Send + Sync + 'static>(
     }
 }
 
-/// How a result is cut in tiles.
-#[derive(Clone, Copy)]
-struct Tiling {
-    /// Rows of a tile.
-    rows: usize,
-    /// Columns of a tile.
-    columns: usize,
-    /// Tiles that lie side by side.
-    across: usize,
-    /// Tiles that lie one below the other.
-    down: usize,
-}
-
-impl Tiling {
-    fn new(m: usize, n: usize) -> Self {
-        let rows = if m.max(n) <= 512 { 64 } else { 128 };
-        // Few rows make few tiles, unless these are narrow.
-        let columns = if m <= rows { 128 } else { 512 };
-        Self {
-            rows,
-            columns,
-            across: n.div_ceil(columns),
-            down: m.div_ceil(rows),
-        }
-    }
-
-    /// The rows and columns of a tile of a result of `m` rows and `n` columns.
-    fn ranges(self, tile: usize, m: usize, n: usize) -> (Range<usize>, Range<usize>) {
-        let (i, j) = (tile / self.across, tile % self.across);
-        (
-            i * self.rows..m.min((i + 1) * self.rows),
-            j * self.columns..n.min((j + 1) * self.columns),
-        )
-    }
-
-    fn number(self) -> usize {
-        self.across * self.down
-    }
-}
-
-/// Hands out the tiles of a result.
+/// Adds up a chunk of the terms after the other: see NOTE [Order of summation].
 ///
 /// # Safety
 /// As [`product`].
-unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
-    tiling: Tiling,
+unsafe fn chunks<K: Kernel, T: Copy + Send + Sync + 'static>(
     [m, n, k]: [usize; 3],
     c: Target<T>,
     a: Matrix<K::Element>,
@@ -153,90 +119,153 @@ unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
 ) where
     K::Sum: AccOf<T>,
 {
-    if tiling.down > 1 && tiling.across > 1 && n >= STRIPS {
-        let strip = Tiling {
-            across: 1,
-            ..tiling
-        };
-        for j in (0..n).step_by(tiling.columns) {
-            let sizes = [m, tiling.columns.min(n - j), k];
-            // SAFETY: the caller's promise, for some of the columns.
-            unsafe { shared::<K, T>(strip, sizes, c.from(0, j), a, b.from(0, j)) };
-        }
-        return;
+    let deep = DEEP * K::DEPTH;
+    if k <= deep {
+        // SAFETY: the caller's promise.
+        return unsafe { shared::<K, T>([m, n, k], c, None, a, b) };
     }
-    let width = if n <= K::LANES { K::LANES } else { K::COLUMNS };
-    // SAFETY: the caller's promise.
-    let rows = |i: Range<usize>| unsafe { Panels::of_rows::<K>(a.from(i.start, 0), i.len(), k) };
-    let columns = |j: Range<usize>| {
-        // SAFETY: as above.
-        unsafe { Panels::of_columns::<K>(b.from(0, j.start), j.len(), k, width) }
+    // The sums of the chunks before lie where the results go, if those are sums.
+    let is_sum = TypeId::of::<T>() == TypeId::of::<K::Sum>();
+    let own = (!is_sum).then(|| scratch::<K::Sum>(m * n));
+    let sums = match &own {
+        Some(own) => Matrix::in_rows(own.as_ptr().cast(), n),
+        None => c.to.cast(),
     };
-    // What several tiles read is packed once; the other operand by each tile, which needs it at once.
-    let wide = tiling.down == 1;
-    let whole = if wide { rows(0..m) } else { columns(0..n) };
-    let cost = cost::<K>([tiling.rows.min(m), tiling.columns.min(n), k]);
-    threads::tasks(tiling.number(), cost, |tile| {
-        let (down, across) = tiling.ranges(tile, m, n);
-        let own = if wide {
-            columns(across.clone())
-        } else {
-            rows(down.clone())
-        };
-        let (rows, columns) = if wide { (&whole, &own) } else { (&own, &whole) };
-        let first = if wide { across.start } else { 0 };
-        for j in across.clone().step_by(width) {
-            for i in down.clone().step_by(K::ROWS) {
-                let block = Block {
-                    a: rows.panel((i - down.start) / K::ROWS),
-                    b: columns.panel((j - first) / width),
-                    terms: k.div_ceil(K::DEPTH),
-                    to: std::ptr::null_mut(),
-                    stride: 0,
+    for first in (0..k).step_by(deep) {
+        let before = (first > 0).then_some(sums);
+        let (a, b) = (a.from(0, first), b.from(first, 0));
+        // SAFETY: the caller's promise, for some of the terms.
+        unsafe {
+            if k - first > deep {
+                let c = Target {
+                    to: sums,
                     bias: None,
                     relu: false,
-                    rows: K::ROWS.min(down.end - i),
-                    columns: width.min(across.end - j),
                 };
+                shared::<K, K::Sum>([m, n, deep], c, before, a, b);
+            } else {
+                shared::<K, T>([m, n, k - first], c, before, a, b);
+            }
+        }
+    }
+}
+
+/// Panels that a thread has packed, and of which tiles.
+type Packed<K> = Option<(usize, Panels<<K as Kernel>::Word>)>;
+
+/// Hands out the tiles of a result, to which the sums `before` are added. A thread packs what its tiles
+/// read itself: packed by another core, it would come from that core's cache.
+///
+/// # Safety
+/// As [`product`]; the sums may be read, and lie where the results go or are not written meanwhile.
+unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
+    [m, n, k]: [usize; 3],
+    c: Target<T>,
+    before: Option<Matrix<K::Sum>>,
+    a: Matrix<K::Element>,
+    b: Matrix<K::Element>,
+) where
+    K::Sum: AccOf<T>,
+{
+    let width = if n <= K::LANES { K::LANES } else { K::COLUMNS };
+    let threads = threads::num_threads();
+    // What each thread computes is about as wide as high, so that it packs the least.
+    let side = ((m * n) as f64 / threads as f64).sqrt() as usize;
+    let [least, most] = ACROSS.map(|blocks| blocks * width);
+    let across = n.div_ceil(side.clamp(least, most));
+    let wide = n.div_ceil(across).next_multiple_of(width);
+    let across = n.div_ceil(wide);
+    let [most, least] = DOWN.map(|blocks| m.div_ceil(blocks * K::ROWS));
+    let down = (TILES * threads).div_ceil(across).clamp(least, most);
+    let high = m.div_ceil(down).next_multiple_of(K::ROWS);
+    let down = m.div_ceil(high);
+    let none = || -> [Packed<K>; 2] { [None, None] };
+    let cost = cost::<K>([high.min(m), wide.min(n), k]);
+    threads::tasks_with(down * across, cost, none, |[rows, columns], tile| {
+        let (i, j) = (tile % down, tile / down);
+        let (down, across) = (
+            i * high..m.min((i + 1) * high),
+            j * wide..n.min((j + 1) * wide),
+        );
+        // SAFETY: the caller's promise.
+        let rows = packed(rows, i, || unsafe {
+            Panels::of_rows::<K>(a.from(down.start, 0), down.len(), k)
+        });
+        // SAFETY: as above.
+        let columns = packed(columns, j, || unsafe {
+            Panels::of_columns::<K>(b.from(0, across.start), across.len(), k, width)
+        });
+        for (panel, j) in across.clone().step_by(width).enumerate() {
+            for (row, i) in down.clone().step_by(K::ROWS).enumerate() {
+                let operands = (rows.panel(row), columns.panel(panel));
+                let sizes = [K::ROWS.min(down.end - i), width.min(across.end - j), k];
+                let before = before.map(|sums| sums.from(i, j));
                 // SAFETY: the caller's promise, for a block of the result.
-                unsafe { multiply::<K, T>(block, c.from(i, j)) };
+                unsafe { multiply::<K, T>(sizes, c.from(i, j), before, operands) };
             }
         }
     });
 }
 
+/// The panels of tile `i`, which are packed unless they were the last.
+fn packed<W>(
+    kept: &mut Option<(usize, Panels<W>)>,
+    i: usize,
+    pack: impl FnOnce() -> Panels<W>,
+) -> &Panels<W> {
+    if kept.as_ref().is_none_or(|(of, _)| *of != i) {
+        // What was kept gives its memory to the new one.
+        *kept = None;
+        *kept = Some((i, pack()));
+    }
+    &kept.as_ref().expect("just packed").1
+}
+
 /// Computes a block where it goes, if it can be written there, else in a buffer.
 ///
+/// Inlined, so that a block is written once: copies of what has just been written wait until all
+/// results before it are.
+///
 /// # Safety
-/// As [`product`], for a block.
-unsafe fn multiply<K: Kernel, T: Copy + 'static>(block: Block<K::Word, K::Sum>, c: Target<T>)
-where
+/// As [`shared`], for a block, and its panels.
+#[inline(always)]
+unsafe fn multiply<K: Kernel, T: Copy + 'static>(
+    [m, n, k]: [usize; 3],
+    c: Target<T>,
+    before: Option<Matrix<K::Sum>>,
+    (a, b): (Panel<K::Word>, Panel<K::Word>),
+) where
     K::Sum: AccOf<T>,
 {
     const { assert!(K::ROWS * K::COLUMNS <= BLOCK) };
-    let (m, n) = (block.rows, block.columns);
     let in_place = TypeId::of::<T>() == TypeId::of::<K::Sum>()
+        && before.is_none_or(|sums| sums.columns == 1)
         && c.bias.is_none_or(|bias| bias.columns == 1)
         && c.to.columns == 1
         && n.is_multiple_of(K::LANES);
+    let block = |sums: Matrix<K::Sum>, added, relu| Block {
+        a,
+        b,
+        terms: k.div_ceil(K::DEPTH),
+        to: sums.at,
+        stride: sums.rows,
+        added,
+        relu,
+        rows: m,
+        columns: n,
+    };
     // SAFETY: the caller's promise; the buffer has room for any block.
     unsafe {
         if in_place {
-            return K::multiply(Block {
-                to: c.to.at.cast(),
-                stride: c.to.rows,
-                bias: c.bias.map(Matrix::cast),
-                relu: c.relu,
-                ..block
-            });
+            let added = [before, c.bias.map(Matrix::cast)];
+            return K::multiply(&block(c.to.cast(), added, c.relu));
         }
         let mut buffer = MaybeUninit::<[K::Sum; BLOCK]>::uninit();
         let sums = Matrix::in_rows(buffer.as_mut_ptr().cast(), K::COLUMNS);
-        K::multiply(Block {
-            to: sums.at,
-            stride: K::COLUMNS,
-            ..block
-        });
+        K::multiply(&block(sums, [None, None], false));
+        if let Some(before) = before {
+            sums.add(before, m, n);
+        }
         c.put_rows(sums, m, n);
     }
 }
