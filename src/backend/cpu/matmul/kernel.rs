@@ -1,7 +1,7 @@
 //! Blocks of a product, computed in registers.
 //!
 //! NOTE [Order of summation]
-//! A kernel adds up [`DEEP`] words of a result one after the other, in one register, from the first to
+//! A kernel adds up [`Kernel::DEEP`] words of a result one after the other, in one register, from the first to
 //! the last; to the sums of these, in their order, it adds those of the words before. So the bits of a
 //! product do not depend on strides, on where blocks and tiles begin, or on who computes them; only long
 //! sums of few results are cut in parts, by their sizes. Instruction sets may differ: those that fuse
@@ -20,9 +20,8 @@ pub(super) use portable::*;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::*;
 
-/// Words of a sum that are added up at a time: a panel of columns of so many stays in the first cache
-/// while it is multiplied with many rows.
-pub(super) const DEEP: usize = 256;
+/// The second operand is asked for so many words before it is used.
+const AHEAD: usize = 12;
 
 /// How an instruction set multiplies matrices.
 pub(super) trait Kernel: 'static {
@@ -35,6 +34,9 @@ pub(super) trait Kernel: 'static {
 
     /// Elements of a word.
     const DEPTH: usize;
+    /// Words of a sum that are added up at a time: a panel of columns of so many stays in the first
+    /// cache while it is multiplied with many rows.
+    const DEEP: usize = 1024 / size_of::<Self::Word>();
     /// Rows of a block; an even number.
     const ROWS: usize;
     /// Sums that a register holds.
@@ -141,7 +143,11 @@ macro_rules! kernels {
                         let mut sums = [[$zero; N]; M];
                         let (mut a, mut b) = (block.a.at, block.b.at);
                         for _ in 0..block.terms {
-                            let words: [_; N] = std::array::from_fn(|j| $load(b.add(j * $lanes)));
+                            let ahead = b.wrapping_byte_add(AHEAD * block.b.along);
+                            let words: [_; N] = std::array::from_fn(|j| {
+                                prefetch(ahead.wrapping_add(j * $lanes));
+                                $load(b.add(j * $lanes))
+                            });
                             let mut at = a;
                             for row in &mut sums {
                                 let word = $splat(at.read_unaligned());

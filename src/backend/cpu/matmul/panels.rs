@@ -14,6 +14,9 @@ const IN_PLACE: usize = 1 << 16;
 /// Neighbours at a distance of a multiple of so many bytes drive each other out of the cache.
 const CONFLICT: usize = 2048;
 
+/// So few rows of blocks read a panel as fast where it lies as it is packed.
+const FEW: usize = 5;
+
 /// The most bytes of packed words.
 const MOST: usize = 1 << 20;
 
@@ -64,12 +67,22 @@ impl Drop for Words {
     }
 }
 
-/// Whether a matrix stays in the cache while it is read many times where it lies.
-fn stays<K: Kernel>(matrix: Matrix<K::Element>, rows: usize, columns: usize) -> bool {
+/// Whether a matrix is read where it lies by so many rows of blocks: it stays in the cache meanwhile, or
+/// few ask for it again.
+fn stays<K: Kernel>(
+    matrix: Matrix<K::Element>,
+    rows: usize,
+    columns: usize,
+    readers: usize,
+) -> bool {
     let apart = |n: usize, distance: usize| {
-        n <= 4 || !(distance * size_of::<K::Element>()).is_multiple_of(CONFLICT)
+        let bytes = distance * size_of::<K::Element>();
+        n <= 4
+            || !bytes.is_multiple_of(CONFLICT)
+            || readers == 1
+            || (readers <= FEW && bytes <= 2 * CONFLICT)
     };
-    (rows - 1) * matrix.rows + (columns - 1) * matrix.columns < IN_PLACE
+    (rows * columns <= IN_PLACE || readers <= FEW)
         && apart(rows, matrix.rows)
         && apart(columns, matrix.columns)
 }
@@ -94,7 +107,7 @@ impl<W: Word> Panels<W> {
         k: usize,
     ) -> Self {
         let words = K::DEPTH == 1 || (a.columns == 1 && k.is_multiple_of(K::DEPTH));
-        if words && rows.is_multiple_of(2) && stays::<K>(a, rows, k) {
+        if words && rows.is_multiple_of(2) && stays::<K>(a, rows, k, usize::MAX) {
             return Self::in_place::<K>(a, K::ROWS);
         }
         // SAFETY: the caller's promise.
@@ -110,9 +123,10 @@ impl<W: Word> Panels<W> {
         columns: usize,
         k: usize,
         width: usize,
+        readers: usize,
     ) -> Self {
         let words = K::DEPTH == 1 && b.columns == 1;
-        if words && columns.is_multiple_of(K::LANES) && stays::<K>(b, k, columns) {
+        if words && columns.is_multiple_of(K::LANES) && stays::<K>(b, k, columns, readers) {
             return Self::in_place::<K>(b.transposed(), width);
         }
         // SAFETY: the caller's promise.

@@ -2,7 +2,7 @@
 
 use super::super::math::Compute;
 use super::super::threads::{self, Shared};
-use super::kernel::{Block, DEEP, Kernel, Panel};
+use super::kernel::{Block, Kernel, Panel};
 use super::matrix::{AccOf, Matrix, Target};
 use super::panels::Panels;
 use super::scratch;
@@ -119,7 +119,7 @@ unsafe fn chunks<K: Kernel, T: Copy + Send + Sync + 'static>(
 ) where
     K::Sum: AccOf<T>,
 {
-    let deep = DEEP * K::DEPTH;
+    let deep = K::DEEP * K::DEPTH;
     if k <= deep {
         // SAFETY: the caller's promise.
         return unsafe { shared::<K, T>([m, n, k], c, None, a, b) };
@@ -193,10 +193,16 @@ unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
         });
         // SAFETY: as above.
         let columns = packed(columns, j, || unsafe {
-            Panels::of_columns::<K>(b.from(0, across.start), across.len(), k, width)
+            Panels::of_columns::<K>(
+                b.from(0, across.start),
+                across.len(),
+                k,
+                width,
+                m.div_ceil(K::ROWS),
+            )
         });
-        for (panel, j) in across.clone().step_by(width).enumerate() {
-            for (row, i) in down.clone().step_by(K::ROWS).enumerate() {
+        for (row, i) in down.clone().step_by(K::ROWS).enumerate() {
+            for (panel, j) in across.clone().step_by(width).enumerate() {
                 let operands = (rows.panel(row), columns.panel(panel));
                 let sizes = [K::ROWS.min(down.end - i), width.min(across.end - j), k];
                 let before = before.map(|sums| sums.from(i, j));

@@ -1,7 +1,7 @@
 //! Kernels that compilers turn into the vector instructions that every processor of an architecture
 //! has.
 
-use super::{Block, Kernel, kernels, single};
+use super::{AHEAD, Block, Kernel, kernels, single};
 
 /// Leaves it to the processor what to bring to the cache.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! The kernels of the instruction sets of x86.
 
 use super::super::super::isa::{Isa, isa};
-use super::{Block, Kernel, kernels, single};
+use super::{AHEAD, Block, Kernel, kernels, single};
 use half::bf16;
 use std::arch::x86_64::*;
 
