@@ -143,7 +143,13 @@ impl Product for bf16 {
 
     unsafe fn product(sizes: [usize; 3], c: Target<Self>, a: Matrix<Self>, b: Matrix<Self>) {
         // SAFETY: the caller's promise; the processor has the instructions.
-        unsafe { tiles::product::<kernel::Avx512Bf16, _>(sizes, c, a, b) }
+        unsafe {
+            if kernel::multiplies_tiles() {
+                tiles::product::<kernel::AmxBf16, _>(sizes, c, a, b)
+            } else {
+                tiles::product::<kernel::Avx512Bf16, _>(sizes, c, a, b)
+            }
+        }
     }
 }
 

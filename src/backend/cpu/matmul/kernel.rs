@@ -10,11 +10,15 @@
 use super::super::transpose::Word;
 use super::matrix::{AccOf, Matrix};
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use amx::*;
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) use portable::*;
 #[cfg(target_arch = "x86_64")]
@@ -43,6 +47,12 @@ pub(super) trait Kernel: 'static {
     const LANES: usize;
     /// Columns of a block.
     const COLUMNS: usize = 2 * Self::LANES;
+
+    /// Whether a panel of the first operand has each row's words one after the other, not each word's
+    /// rows.
+    const IN_ROWS: bool = false;
+    /// About how many nanoseconds it takes to multiply two elements.
+    const COST: f64 = 0.19 / (Self::LANES * Self::DEPTH) as f64;
 
     /// A word of the elements that `get` gives for `0..DEPTH`.
     fn word(get: impl Fn(usize) -> Self::Element) -> Self::Word;

@@ -1,7 +1,7 @@
 //! Operands rearranged for the kernels.
 
 use super::super::isa::versions;
-use super::super::transpose::Word;
+use super::super::transpose::{Word, transpose};
 use super::kernel::{Kernel, Panel};
 use super::matrix::Matrix;
 use std::cell::Cell;
@@ -107,6 +107,14 @@ impl<W: Word> Panels<W> {
         k: usize,
     ) -> Self {
         let words = K::DEPTH == 1 || (a.columns == 1 && k.is_multiple_of(K::DEPTH));
+        if K::IN_ROWS {
+            return if words {
+                Self::in_place::<K>(a, K::ROWS)
+            } else {
+                // SAFETY: the caller's promise.
+                unsafe { Self::in_rows::<K>(a, rows, k) }
+            };
+        }
         if words && rows.is_multiple_of(2) && stays::<K>(a, rows, k, usize::MAX) {
             return Self::in_place::<K>(a, K::ROWS);
         }
@@ -175,6 +183,38 @@ impl<W: Word> Panels<W> {
                 across: size_of::<W>(),
             },
             stride: width * terms * size_of::<W>(),
+            _words: Some(words),
+        }
+    }
+
+    /// The rows of a matrix, copied: each in one piece.
+    ///
+    /// # Safety
+    /// The matrix may be read.
+    unsafe fn in_rows<K: Kernel<Word = W>>(
+        from: Matrix<K::Element>,
+        rows: usize,
+        k: usize,
+    ) -> Self {
+        let terms = k.div_ceil(K::DEPTH);
+        // SAFETY: the caller's promise.
+        let panels = unsafe { Self::packed::<K>(from, rows, k, K::LANES) };
+        let row = terms * size_of::<W>();
+        let mut words = Words::new(rows.next_multiple_of(K::LANES) * row);
+        let at = words.0.as_mut_ptr().cast::<W>();
+        for i in 0..rows.div_ceil(K::LANES) {
+            let sizes = [terms, K::LANES];
+            let to = at.wrapping_byte_add(i * K::LANES * row);
+            // SAFETY: of each panel, and of each row, there are so many words.
+            unsafe { transpose(sizes, panels.panel(i).at, K::LANES, to, terms) };
+        }
+        Self {
+            first: Panel {
+                at,
+                along: size_of::<W>(),
+                across: row,
+            },
+            stride: K::ROWS * row,
             _words: Some(words),
         }
     }

@@ -387,7 +387,8 @@ fn kernels_agree() {
         assert_eq!(singles, rounded);
         #[cfg(target_arch = "x86_64")]
         {
-            use super::kernel::{Avx2F32, Avx2F64, Avx512Bf16, Avx512F32, Avx512F64};
+            use super::kernel::multiplies_tiles;
+            use super::kernel::{AmxBf16, Avx2F32, Avx2F64, Avx512Bf16, Avx512F32, Avx512F64};
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 assert_eq!(by::<Avx2F32>(sizes, &a32, &b32), singles);
                 assert_eq!(by::<Avx2F64>(sizes, &a, &b), doubles);
@@ -400,6 +401,9 @@ fn kernels_agree() {
                 let [a, b] = [&a, &b].map(|x| x.iter().map(|&x| bf16::from_f64(x)).collect());
                 let (a, b): (Vec<_>, Vec<_>) = (a, b);
                 assert_eq!(by::<Avx512Bf16>(sizes, &a, &b), singles);
+                if multiplies_tiles() {
+                    assert_eq!(by::<AmxBf16>(sizes, &a, &b), singles);
+                }
             }
         }
     }

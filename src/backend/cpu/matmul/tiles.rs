@@ -16,7 +16,7 @@ const PART: usize = 1024;
 const FEW: usize = 1 << 15;
 
 /// The most sums of a block.
-const BLOCK: usize = 14 * 32;
+const BLOCK: usize = 32 * 32;
 
 /// Blocks of a tile, one below the other: about so many at least, and at most.
 const DOWN: [usize; 2] = [4, 8];
@@ -29,7 +29,7 @@ const TILES: usize = 4;
 
 /// About how many nanoseconds a product takes.
 fn cost<K: Kernel>([m, n, k]: [usize; 3]) -> f64 {
-    (m * n * k) as f64 * 0.19 / (K::LANES * K::DEPTH) as f64
+    (m * n * k) as f64 * K::COST
 }
 
 /// `c = a b`, plus the bias, for `m * k` and `k * n` elements, none of the sizes 0.
