@@ -18,7 +18,7 @@ const CONFLICT: usize = 2048;
 const FEW: usize = 5;
 
 /// The most bytes of packed words.
-const MOST: usize = 1 << 20;
+pub(super) const MOST: usize = 1 << 20;
 
 /// A cache line.
 #[derive(Clone, Copy)]
@@ -320,11 +320,17 @@ fn copy<K: Kernel, const W: usize>(packing: &Packing<K>) {
             }
             // SAFETY: within the matrix, and there is room: the promise of `Packing`.
             unsafe {
-                let words: [K::Word; W] = std::array::from_fn(|i| K::word(|d| *from(d).add(i)));
-                packing
-                    .place(panel, term)
-                    .cast::<[K::Word; W]>()
-                    .write(words);
+                let to = packing.place(panel, term).cast::<[K::Word; W]>();
+                if K::DEPTH == 1 {
+                    // An element is a word.
+                    to.write(from(0).cast::<[K::Word; W]>().read_unaligned());
+                    continue;
+                }
+                let mut words = [K::Word::default(); W];
+                for (i, word) in words.iter_mut().enumerate() {
+                    *word = K::word(|d| *from(d).add(i));
+                }
+                to.write(words);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::super::math::Compute;
 use super::super::threads::{self, Shared};
 use super::kernel::{Block, Kernel, Panel};
 use super::matrix::{AccOf, Matrix, Target};
-use super::panels::Panels;
+use super::panels::{MOST, Panels};
 use super::scratch;
 use std::any::TypeId;
 use std::mem::MaybeUninit;
@@ -21,8 +21,8 @@ const BLOCK: usize = 32 * 32;
 /// Blocks of a tile, one below the other: about so many at least, and at most.
 const DOWN: [usize; 2] = [4, 8];
 
-/// Blocks of a tile, side by side: at least and at most.
-const ACROSS: [usize; 2] = [4, 32];
+/// Blocks of a tile, side by side, unless the result is narrower.
+const ACROSS: usize = 4;
 
 /// Tiles for each thread, where they would not be too small.
 const TILES: usize = 4;
@@ -171,8 +171,9 @@ unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
     let threads = threads::num_threads();
     // What each thread computes is about as wide as high, so that it packs the least.
     let side = ((m * n) as f64 / threads as f64).sqrt() as usize;
-    let [least, most] = ACROSS.map(|blocks| blocks * width);
-    let across = n.div_ceil(side.clamp(least, most));
+    let words = k.div_ceil(K::DEPTH) * size_of::<K::Word>();
+    let most = MOST / (words * width) * width;
+    let across = n.div_ceil(side.max(ACROSS * width).min(most));
     let wide = n.div_ceil(across).next_multiple_of(width);
     let across = n.div_ceil(wide);
     let [most, least] = DOWN.map(|blocks| m.div_ceil(blocks * K::ROWS));
