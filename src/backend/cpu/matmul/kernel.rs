@@ -1,11 +1,11 @@
 //! Blocks of a product, computed in registers.
 //!
 //! NOTE [Order of summation]
-//! A kernel adds up [`Kernel::DEEP`] words of a result one after the other, in one register, from the first to
-//! the last; to the sums of these, in their order, it adds those of the words before. So the bits of a
-//! product do not depend on strides, on where blocks and tiles begin, or on who computes them; only long
-//! sums of few results are cut in parts, by their sizes. Instruction sets may differ: those that fuse
-//! multiplications with additions round a term once, and `bf16` has rules of its own.
+//! A kernel adds up [`Kernel::DEEP`] words of a result one after the other, in one register, from the
+//! first to the last; to the sums of these, in their order, it adds those of the words before. So the
+//! bits of a product do not depend on strides, on where blocks and tiles begin, or on who computes them;
+//! only long sums of few results are cut in parts, by their sizes. Instruction sets may differ: those
+//! that fuse multiplications with additions round a term once, and `bf16` has rules of its own.
 
 use super::super::transpose::Word;
 use super::matrix::{AccOf, Matrix};
@@ -38,8 +38,8 @@ pub(super) trait Kernel: 'static {
 
     /// Elements of a word.
     const DEPTH: usize;
-    /// Words of a sum that are added up at a time: a panel of columns of so many stays in the first
-    /// cache while it is multiplied with many rows.
+    /// Words of a sum that are added up at a time: a panel of rows of so many stays in the first cache
+    /// while it is multiplied with many columns.
     const DEEP: usize = 1024 / size_of::<Self::Word>();
     /// Rows of a block; an even number.
     const ROWS: usize;
@@ -47,7 +47,6 @@ pub(super) trait Kernel: 'static {
     const LANES: usize;
     /// Columns of a block.
     const COLUMNS: usize = 2 * Self::LANES;
-
     /// Whether a panel of the first operand has each row's words one after the other, not each word's
     /// rows.
     const IN_ROWS: bool = false;

@@ -236,7 +236,7 @@ fn turns(dtype: DType, [m, n, k]: [usize; 3], numbers: fn(usize, u64) -> Vec<f64
     ]
 }
 
-/// Several tiles, the last ones cut; operands packed and in place, columns at distances of powers of
+/// Several tiles, and chunks of sums, the last ones cut; operands packed and in place, columns at distances of powers of
 /// two, and of an odd number of terms.
 #[test]
 fn agrees_with_loops_across_tiles() {
@@ -250,6 +250,7 @@ fn agrees_with_loops_across_tiles() {
             [3, 200, 1024],
             [33, 1, 700],
             [40, 48, 5001],
+            [180, 190, 2100],
         ] {
             let [a, a_turned, b, b_turned] = turns(dtype, sizes, noise);
             check(&a, &b, dtype);
@@ -298,7 +299,13 @@ fn errs_by_roundings_alone() {
 fn does_not_depend_on_threads() {
     let before = threads::num_threads();
     for dtype in FLOATS {
-        for sizes in [[150, 140, 60], [20, 300, 70], [8, 16, 5000], [600, 530, 9]] {
+        for sizes in [
+            [150, 140, 60],
+            [20, 300, 70],
+            [8, 16, 5000],
+            [600, 530, 9],
+            [220, 210, 530],
+        ] {
             let [a, _, b, b_turned] = turns(dtype, sizes, fine);
             for b in [b, b_turned] {
                 let [one, two, three] = [1, 2, 3].map(|n| {

@@ -150,6 +150,44 @@ unsafe fn chunks<K: Kernel, T: Copy + Send + Sync + 'static>(
     }
 }
 
+/// How a result is cut in tiles, for as many threads as there are: no result depends on it.
+#[derive(Clone, Copy)]
+struct Tiling {
+    /// Columns of a panel.
+    width: usize,
+    /// Rows of a tile.
+    rows: usize,
+    /// Columns of a tile.
+    columns: usize,
+    /// Tiles that lie one below the other.
+    down: usize,
+    /// Tiles that lie side by side.
+    across: usize,
+}
+
+impl Tiling {
+    fn new<K: Kernel>([m, n, k]: [usize; 3]) -> Self {
+        let width = if n <= K::LANES { K::LANES } else { K::COLUMNS };
+        let threads = threads::num_threads();
+        // What each thread computes is about as wide as high, so that it packs the least.
+        let side = ((m * n) as f64 / threads as f64).sqrt() as usize;
+        let column = k.div_ceil(K::DEPTH) * size_of::<K::Word>();
+        let most = MOST / (column * width) * width;
+        let across = n.div_ceil(side.max(ACROSS * width).min(most));
+        let columns = n.div_ceil(across).next_multiple_of(width);
+        let [most, least] = DOWN.map(|blocks| m.div_ceil(blocks * K::ROWS));
+        let down = (TILES * threads).div_ceil(across).clamp(least, most);
+        let rows = m.div_ceil(down).next_multiple_of(K::ROWS);
+        Self {
+            width,
+            rows,
+            columns,
+            down: m.div_ceil(rows),
+            across: n.div_ceil(columns),
+        }
+    }
+}
+
 /// Panels that a thread has packed, and of which tiles.
 type Packed<K> = Option<(usize, Panels<<K as Kernel>::Word>)>;
 
@@ -159,7 +197,7 @@ type Packed<K> = Option<(usize, Panels<<K as Kernel>::Word>)>;
 /// # Safety
 /// As [`product`]; the sums may be read, and lie where the results go or are not written meanwhile.
 unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
-    [m, n, k]: [usize; 3],
+    sizes @ [m, n, k]: [usize; 3],
     c: Target<T>,
     before: Option<Matrix<K::Sum>>,
     a: Matrix<K::Element>,
@@ -167,48 +205,32 @@ unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
 ) where
     K::Sum: AccOf<T>,
 {
-    let width = if n <= K::LANES { K::LANES } else { K::COLUMNS };
-    let threads = threads::num_threads();
-    // What each thread computes is about as wide as high, so that it packs the least.
-    let side = ((m * n) as f64 / threads as f64).sqrt() as usize;
-    let words = k.div_ceil(K::DEPTH) * size_of::<K::Word>();
-    let most = MOST / (words * width) * width;
-    let across = n.div_ceil(side.max(ACROSS * width).min(most));
-    let wide = n.div_ceil(across).next_multiple_of(width);
-    let across = n.div_ceil(wide);
-    let [most, least] = DOWN.map(|blocks| m.div_ceil(blocks * K::ROWS));
-    let down = (TILES * threads).div_ceil(across).clamp(least, most);
-    let high = m.div_ceil(down).next_multiple_of(K::ROWS);
-    let down = m.div_ceil(high);
+    let tiling = Tiling::new::<K>(sizes);
+    let Tiling { width, down, .. } = tiling;
     let none = || -> [Packed<K>; 2] { [None, None] };
-    let cost = cost::<K>([high.min(m), wide.min(n), k]);
-    threads::tasks_with(down * across, cost, none, |[rows, columns], tile| {
+    let cost = cost::<K>([tiling.rows.min(m), tiling.columns.min(n), k]);
+    threads::tasks_with(down * tiling.across, cost, none, |[rows, columns], tile| {
         let (i, j) = (tile % down, tile / down);
-        let (down, across) = (
-            i * high..m.min((i + 1) * high),
-            j * wide..n.min((j + 1) * wide),
-        );
+        let (top, left) = (i * tiling.rows, j * tiling.columns);
+        let (high, wide) = (tiling.rows.min(m - top), tiling.columns.min(n - left));
+        let readers = m.div_ceil(K::ROWS);
         // SAFETY: the caller's promise.
         let rows = packed(rows, i, || unsafe {
-            Panels::of_rows::<K>(a.from(down.start, 0), down.len(), k)
+            Panels::of_rows::<K>(a.from(top, 0), high, k)
         });
         // SAFETY: as above.
         let columns = packed(columns, j, || unsafe {
-            Panels::of_columns::<K>(
-                b.from(0, across.start),
-                across.len(),
-                k,
-                width,
-                m.div_ceil(K::ROWS),
-            )
+            Panels::of_columns::<K>(b.from(0, left), wide, k, width, readers)
         });
-        for (row, i) in down.clone().step_by(K::ROWS).enumerate() {
-            for (panel, j) in across.clone().step_by(width).enumerate() {
-                let operands = (rows.panel(row), columns.panel(panel));
-                let sizes = [K::ROWS.min(down.end - i), width.min(across.end - j), k];
-                let before = before.map(|sums| sums.from(i, j));
+        // Along a row of blocks, results are written in the order of memory.
+        for (row, i) in (0..high).step_by(K::ROWS).enumerate() {
+            for (column, j) in (0..wide).step_by(width).enumerate() {
+                let operands = (rows.panel(row), columns.panel(column));
+                let sizes = [K::ROWS.min(high - i), width.min(wide - j), k];
+                let to = (top + i, left + j);
+                let before = before.map(|sums| sums.from(to.0, to.1));
                 // SAFETY: the caller's promise, for a block of the result.
-                unsafe { multiply::<K, T>(sizes, c.from(i, j), before, operands) };
+                unsafe { multiply::<K, T>(sizes, c.from(to.0, to.1), before, operands) };
             }
         }
     });
