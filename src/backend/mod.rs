@@ -40,6 +40,8 @@ pub enum Reduction {
     Sum,
     /// Sum of squares; over nothing, 0.
     SumSquares,
+    /// Sum of squared distances from the mean, of floats; over nothing, 0.
+    SquaredDistances,
     /// Product; over nothing, 1.
     Prod,
     /// Greatest element; NaN wins.

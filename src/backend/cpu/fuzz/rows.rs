@@ -25,6 +25,10 @@ fn reduced(f: Reduction, lane: &[f64]) -> f64 {
     match f {
         Reduction::Sum => lane.iter().sum::<f64>() + 0.0,
         Reduction::SumSquares => lane.iter().map(|x| x * x).sum::<f64>() + 0.0,
+        Reduction::SquaredDistances => {
+            let mean = total(lane.iter().copied()) / lane.len() as f64;
+            total(lane.iter().map(|x| (x - mean).powi(2)))
+        }
         Reduction::Prod => lane.iter().product(),
         Reduction::Max => lane[best(lane, f64::gt)],
         Reduction::Min => lane[best(lane, f64::lt)],
@@ -127,8 +131,10 @@ fn reductions() {
 /// With a fixed tree the error grows with the depth of the tree, not with the number of terms.
 #[test]
 fn rough_sums_are_within_their_bounds() {
+    use Reduction::{SquaredDistances, Sum, SumSquares};
     fuzz(300, |draw| {
-        let f = draw.choose(&[Reduction::Sum, Reduction::SumSquares]);
+        let sums = [Sum, SumSquares, SquaredDistances];
+        let f = draw.choose(&sums);
         let dtype = draw.pick(&FLOATS);
         // More squares would not be finite in the smallest type.
         let shape = draw.any_shape(if dtype == DType::F16 { 4000 } else { 40_000 });
@@ -142,22 +148,32 @@ fn rough_sums_are_within_their_bounds() {
         let out = draw.output(dtype, &kept);
         CPU.reduce(f, out.view(), x.view(), &dims);
         let values = x.values();
-        let terms: Vec<Vec<f64>> = groups(&shape, &dims)
+        let lanes: Vec<Vec<f64>> = groups(&shape, &dims)
             .iter()
-            .map(|group| {
-                let term = |i: &usize| match f {
-                    Reduction::Sum => values[*i],
-                    _ => values[*i] * values[*i],
-                };
-                group.iter().map(term).collect()
-            })
+            .map(|group| group.iter().map(|i| values[*i]).collect())
             .collect();
-        let want: Vec<f64> = terms.iter().map(|t| total(t.iter().copied())).collect();
+        let exactly = |lane: &Vec<f64>| match f {
+            Sum => total(lane.iter().copied()),
+            SumSquares => total(lane.iter().map(|x| x * x)),
+            _ => reduced(f, lane),
+        };
+        let want: Vec<f64> = lanes.iter().map(exactly).collect();
         expect_within(&out.values(), &want, |i| {
-            let size: f64 = terms[i].iter().map(|x| x.abs()).sum();
+            let size: f64 = match f {
+                Sum => lanes[i].iter().map(|x| x.abs()).sum(),
+                _ => want[i],
+            };
             // Some terms one after the other, then sums of two.
-            let depth = 100.0 + (terms[i].len() as f64 + 1.0).log2();
-            depth * epsilon(dtype.compute()) * size + stored(dtype, want[i])
+            let depth = 100.0 + (lanes[i].len() as f64 + 1.0).log2();
+            let exact = epsilon(dtype.compute());
+            // A mean that is off by its own rounding adds the square of that to each distance.
+            let off = if f == SquaredDistances {
+                let greatest = lanes[i].iter().fold(0.0f64, |a, x| a.max(x.abs()));
+                lanes[i].len() as f64 * (depth * exact * greatest).powi(2)
+            } else {
+                0.0
+            };
+            depth * exact * size + off + stored(dtype, want[i])
         });
     });
 }
