@@ -357,14 +357,17 @@ pub(super) fn scatter(
         ($T:ident, $f:expr) => {
             walk.for_each(|at| {
                 let [_, si, so, ss] = walk.stride;
+                let entries = address::<i64>(&index, at[1]);
+                let to = address::<$T>(&out, at[2]);
+                let from = address::<$T>(&src, at[3]);
                 for i in 0..walk.run {
                     // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices]; the caller
                     // promises that `index` is nowhere larger than `src`, nor than `out` outside
                     // `dim`.
                     unsafe {
-                        let k = (*address::<i64>(&index, at[1] + i * si) as usize).min(last);
-                        let to = address::<$T>(&out, at[2] + i * so + k * step);
-                        *to = $f(*to, *address::<$T>(&src, at[3] + i * ss));
+                        let k = (*entries.add(i * si) as usize).min(last);
+                        let to = to.add(i * so + k * step);
+                        *to = $f(*to, *from.add(i * ss));
                     }
                 }
             })
