@@ -502,8 +502,8 @@ functors! {
     Gt Any |x, y| C::truth(x > y) => by number;
     Ge Any |x, y| C::truth(x >= y) => by number;
     LogicalNot Any |x| C::truth(x == C::ZERO);
-    LogicalAnd Any |x, y| C::truth(x != C::ZERO && y != C::ZERO);
-    LogicalOr Any |x, y| C::truth(x != C::ZERO || y != C::ZERO);
+    LogicalAnd Any |x, y| C::truth((x != C::ZERO) & (y != C::ZERO));
+    LogicalOr Any |x, y| C::truth((x != C::ZERO) | (y != C::ZERO));
     LogicalXor Any |x, y| C::truth((x != C::ZERO) != (y != C::ZERO));
 
     // Bits. The caller turns `~bool` into LogicalNot.
