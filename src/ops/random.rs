@@ -472,10 +472,14 @@ fn with_replacement(weights: &[f64], u: &[f64], out: &mut Vec<i64>) {
 /// The `n` that arrive first if category `i` arrives at an exponential time of rate `w_i`: each is
 /// the next with a probability proportional to its weight among those left.
 fn without_replacement(weights: &[f64], u: &[f64], n: usize, out: &mut Vec<i64>) {
-    let time = |i: &usize| -(-u[*i]).ln_1p() / weights[*i];
-    let mut order: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] > 0.0).collect();
-    order.sort_by(|i, j| time(i).total_cmp(&time(j)));
-    out.extend(order[..n].iter().map(|i| *i as i64));
+    let time = |i: usize| -(-u[i]).ln_1p() / weights[i];
+    let possible = (0..weights.len()).filter(|&i| weights[i] > 0.0);
+    let mut times: Vec<(f64, usize)> = possible.map(|i| (time(i), i)).collect();
+    let earlier = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    times.select_nth_unstable_by(n - 1, earlier);
+    times.truncate(n);
+    times.sort_unstable_by(earlier);
+    out.extend(times.iter().map(|&(_, i)| i as i64));
 }
 
 fn check_std(std: f64) -> Result<f64> {
