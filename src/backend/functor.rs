@@ -163,7 +163,7 @@ macro_rules! functors {
                     | Div | MulOrZero | DivOrZero | MulCotangents | Addcmul | Addcdiv | Lerp
                     | Reciprocal | Sqrt | Relu | LeakyRelu | Threshold | ThresholdBackward
                     | LeakyReluBackward | SigmoidBackward | TanhBackward | Floor | Ceil | Round
-                    | Trunc | Clamp | ClampMin | ClampMax | ClampBackward | Maximum | Minimum | Eq
+                    | Trunc | Clamp | ClampMin | ClampMax | ClampBackward | RoundedCorner | Maximum | Minimum | Eq
                     | Ne | Lt | Le | Gt | Ge | LogicalNot | LogicalAnd | LogicalOr | LogicalXor
                     | BitNot | BitAnd | BitOr | BitXor => 0.15,
                     _ => 0.4,
@@ -456,6 +456,14 @@ functors! {
         } else {
             g
         }
+    };
+
+    // factor c (d - c / 2) with d = x - y and c = d limited to [-knee, knee]: a parabola, and lines
+    // beyond the knees.
+    RoundedCorner Float |x, y; knee, factor| {
+        let d = x - y;
+        let c = d.maximum(knee.neg()).minimum(knee);
+        factor * (c * (d - C::of(0.5) * c))
     };
 
     // Rounding and limits.
