@@ -38,6 +38,8 @@ pub enum Input<'a> {
 pub enum Reduction {
     /// Sum; over nothing, 0.
     Sum,
+    /// Sum of what is not NaN; over nothing, 0.
+    SumNumbers,
     /// Sum of squares; over nothing, 0.
     SumSquares,
     /// Sum of squared distances from the mean, of floats; over nothing, 0.

@@ -46,14 +46,18 @@ pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
     }
     // In the two-element field of truth values, sums and products are these.
     let f = match (f, out.dtype) {
-        (Reduction::Sum | Reduction::SumSquares, DType::Bool) => Reduction::Any,
+        (Reduction::Sum | Reduction::SumNumbers | Reduction::SumSquares, DType::Bool) => {
+            Reduction::Any
+        }
         (Reduction::Prod, DType::Bool) => Reduction::All,
         (f, _) => f,
     };
     let compute = match f {
-        Reduction::Sum | Reduction::SumSquares | Reduction::SquaredDistances | Reduction::Prod => {
-            out.dtype
-        }
+        Reduction::Sum
+        | Reduction::SumNumbers
+        | Reduction::SumSquares
+        | Reduction::SquaredDistances
+        | Reduction::Prod => out.dtype,
         // The narrowest compute type: no integer but 0 becomes 0.
         Reduction::Any | Reduction::All if !x.dtype.is_float() => DType::F32,
         _ => x.dtype,
@@ -76,6 +80,7 @@ pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
 fn typed<C: Acc>(f: Reduction, out: View, x: View, dims: &[usize]) {
     match f {
         Reduction::Sum => Plan::new(out, x, dims).run::<C, Folded<lane::Sum>>(),
+        Reduction::SumNumbers => Plan::new(out, x, dims).run::<C, Folded<lane::SumNumbers>>(),
         Reduction::SumSquares => Plan::new(out, x, dims).run::<C, Folded<lane::SumSquares>>(),
         Reduction::Prod => Plan::new(out, x, dims).run::<C, Folded<lane::Prod>>(),
         Reduction::Max => Plan::new(out, x, dims).run::<C, Folded<lane::Max>>(),

@@ -24,6 +24,7 @@ fn best(lane: &[f64], better: fn(&f64, &f64) -> bool) -> usize {
 fn reduced(f: Reduction, lane: &[f64]) -> f64 {
     match f {
         Reduction::Sum => lane.iter().sum::<f64>() + 0.0,
+        Reduction::SumNumbers => lane.iter().filter(|x| !x.is_nan()).sum::<f64>() + 0.0,
         Reduction::SumSquares => lane.iter().map(|x| x * x).sum::<f64>() + 0.0,
         Reduction::SquaredDistances => {
             let mean = total(lane.iter().copied()) / lane.len() as f64;
@@ -63,7 +64,9 @@ fn summands(draw: &mut Draw, f: Reduction, dtype: DType, n: usize) -> Vec<f64> {
 #[test]
 fn reductions() {
     use Reduction::*;
-    let all = [Sum, SumSquares, Prod, Max, Min, ArgMax, ArgMin, Any, All];
+    let all = [
+        Sum, SumNumbers, SumSquares, Prod, Max, Min, ArgMax, ArgMin, Any, All,
+    ];
     fuzz(900, |draw| {
         let f = draw.choose(&all);
         let dtype = draw.pick(&DType::ALL);
@@ -89,8 +92,8 @@ fn reductions() {
         let wide = match f {
             ArgMax | ArgMin => DType::I64,
             Any | All => DType::Bool,
-            Sum | SumSquares | Prod if !dtype.is_float() => DType::I64,
-            Sum | SumSquares if draw.once_in(4) => DType::F64,
+            Sum | SumNumbers | SumSquares | Prod if !dtype.is_float() => DType::I64,
+            Sum | SumNumbers | SumSquares if draw.once_in(4) => DType::F64,
             _ => dtype,
         };
         let out = draw.output(wide, &kept);
@@ -117,11 +120,12 @@ fn reductions() {
         let swallows = |lane: &Vec<f64>| lane.iter().any(|x| x.is_finite() && x.abs() > 1e20);
         expect_within(&out.values(), &want, |i| {
             let squares = |x: &f64| if f == SumSquares { x * x } else { x.abs() };
-            let size: f64 = lanes[i].iter().map(squares).sum();
+            let numbers = lanes[i].iter().filter(|x| f != SumNumbers || !x.is_nan());
+            let size: f64 = numbers.map(squares).sum();
             match f {
-                Sum | SumSquares if swallows(&lanes[i]) => 64.0 * epsilon(wide) * size,
+                Sum | SumNumbers | SumSquares if swallows(&lanes[i]) => 64.0 * epsilon(wide) * size,
                 // And others swallow what is tiny.
-                Sum => 1e-38,
+                Sum | SumNumbers => 1e-38,
                 _ => 0.0,
             }
         });

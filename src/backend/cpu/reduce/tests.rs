@@ -32,6 +32,7 @@ fn written_out(f: Reduction, x: &[f64]) -> f64 {
     let truth = |b: bool| f64::from(u8::from(b));
     match f {
         Reduction::Sum => x.iter().sum(),
+        Reduction::SumNumbers => x.iter().filter(|x| !x.is_nan()).sum(),
         Reduction::SumSquares => x.iter().map(|x| x * x).sum(),
         Reduction::SquaredDistances => {
             let mean = x.iter().sum::<f64>() / x.len() as f64;
@@ -48,8 +49,9 @@ fn written_out(f: Reduction, x: &[f64]) -> f64 {
 }
 
 /// Those that all types have.
-const ALL: [Reduction; 9] = [
+const ALL: [Reduction; 10] = [
     Reduction::Sum,
+    Reduction::SumNumbers,
     Reduction::SumSquares,
     Reduction::Prod,
     Reduction::Max,
@@ -65,7 +67,11 @@ fn result(f: Reduction, x: DType) -> DType {
     match f {
         Reduction::ArgMax | Reduction::ArgMin => DType::I64,
         Reduction::Any | Reduction::All => DType::Bool,
-        Reduction::Sum | Reduction::SumSquares | Reduction::Prod if !x.is_float() => DType::I64,
+        Reduction::Sum | Reduction::SumNumbers | Reduction::SumSquares | Reduction::Prod
+            if !x.is_float() =>
+        {
+            DType::I64
+        }
         _ => x,
     }
 }
@@ -181,6 +187,7 @@ fn gives_the_neutral_element_for_nothing() {
         let x = Array::new(dtype, &[2, 0, 3], &[]);
         for (f, expected) in [
             (Reduction::Sum, 0.0),
+            (Reduction::SumNumbers, 0.0),
             (Reduction::SquaredDistances, 0.0),
             (Reduction::Prod, 1.0),
             (Reduction::Any, 0.0),
