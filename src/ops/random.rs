@@ -414,7 +414,7 @@ pub static MULTINOMIAL: OpDef = OpDef {
         if x.device() == Device::Meta {
             return Ok(smallvec![Tensor::empty(shape, DType::I64, x.device())?]);
         }
-        let weights: Vec<f64> = x.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        let weights = numbers(x)?;
         ensure!(
             weights.iter().all(|w| w.is_finite() && *w >= 0.0),
             runtime,
@@ -437,7 +437,7 @@ pub static MULTINOMIAL: OpDef = OpDef {
         }
         let u = Tensor::empty([rows, draws], DType::F64, x.device())?;
         draw(&u, UNIT, generator(call, 2))?;
-        let u: Vec<f64> = u.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        let u = numbers(&u)?;
         let mut out: Vec<i64> = Vec::with_capacity(rows * n);
         for (weights, u) in weights.chunks_exact(k.max(1)).zip(u.chunks_exact(draws)) {
             if replacement {
@@ -450,6 +450,15 @@ pub static MULTINOMIAL: OpDef = OpDef {
     }),
     ..OpDef::BASE
 };
+
+/// The elements in row-major order.
+fn numbers(x: &Tensor) -> Result<Vec<f64>> {
+    let x = super::contiguous(&cast(&x.detach(), DType::F64)?)?;
+    let first = x.layout().offset;
+    Ok((first..first + x.numel())
+        .map(|i| x.storage().read(i))
+        .collect())
+}
 
 /// For each uniform number, the category in whose part of the sum of the weights it falls.
 fn with_replacement(weights: &[f64], u: &[f64], out: &mut Vec<i64>) {
@@ -613,7 +622,7 @@ pub static POISSON: OpDef = OpDef {
         if x.device() == Device::Meta {
             return Ok(smallvec![Tensor::empty_like(x, x.dtype(), x.device())?]);
         }
-        let rates: Vec<f64> = x.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        let rates = numbers(x)?;
         ensure!(
             rates.iter().all(|r| *r >= 0.0 && r.is_finite()),
             runtime,
