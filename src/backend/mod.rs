@@ -237,7 +237,7 @@ pub trait Backend: Send + Sync {
     fn softmax(&self, log: bool, out: View, x: View, dim: usize);
 
     /// The vjp of [`Backend::softmax`] from its output `y`:
-    /// `y * (g - sum(g * y))`, or for the logarithm `g - exp(y) * sum(g)`.
+    /// `y * (g - sum(g * y))`, or for the logarithm `g - exp(y) * sum(g)`. `out` may be `g`.
     fn softmax_backward(&self, log: bool, out: View, g: View, y: View, dim: usize);
 
     /// `out[i_0, .., i_dim, ..] = x[i_0, .., index[i_0, .., i_dim, ..], ..]`; `index` is `i64` of

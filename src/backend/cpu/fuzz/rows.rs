@@ -296,10 +296,17 @@ fn softmax_and_its_derivative() {
         });
 
         let values = draw.rough(dtype, n);
-        let g = draw.shared_input(dtype, &shape, &values);
-        let out = draw.output(dtype, &shape);
-        CPU.softmax_backward(log, out.view(), g.view(), y.view(), dim);
-        let (g, y) = (g.values(), y.values());
+        let in_place = draw.once_in(2);
+        let cotangent = draw.input_in(dtype, &shape, &values, !in_place);
+        let g = cotangent.values();
+        let out = if in_place {
+            draw.will_write(&cotangent);
+            cotangent.clone()
+        } else {
+            draw.output(dtype, &shape)
+        };
+        CPU.softmax_backward(log, out.view(), cotangent.view(), y.view(), dim);
+        let y = y.values();
         // What each element is the difference of.
         let terms = |g: &[f64], y: &[f64]| -> Vec<[f64; 2]> {
             let pairs = g.iter().zip(y);
