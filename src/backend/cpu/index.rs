@@ -517,7 +517,7 @@ impl<'a> Runs<'a> {
         let mut starts = Vec::new();
         rows.for_each(|at| starts.push((dense.offset + at[0], x.offset + at[1])));
         let strides = (rows.stride[0], rows.stride[1]);
-        let across = heads.run == places.len() && heads.stride[1] < strides.0 && strides.1 > 1;
+        let across = heads.run == places.len() && heads.stride[1] <= strides.0 && strides.1 > 1;
         Self {
             places,
             heads,
