@@ -161,9 +161,9 @@ macro_rules! functors {
                 match self {
                     Copy | Where | MaskedFill | Neg | Abs | Sign | Square | Cube | Add | Sub | Mul
                     | Div | MulOrZero | DivOrZero | MulCotangents | Addcmul | Addcdiv | Lerp
-                    | Reciprocal | Sqrt | Relu | LeakyRelu | Threshold | ThresholdBackward
-                    | LeakyReluBackward | SigmoidBackward | TanhBackward | Floor | Ceil | Round
-                    | Trunc | Clamp | ClampMin | ClampMax | ClampBackward | Maximum | Minimum | Eq
+                    | Reciprocal | Sqrt | Relu | LeakyRelu | Prelu | Hardshrink | Softshrink | Threshold
+                    | ThresholdBackward | LeakyReluBackward | PreluBackward | ShrinkBackward | SigmoidBackward | TanhBackward | Floor | Ceil | Round
+                    | Trunc | Clamp | ClampMin | ClampMax | ClampBackward | RoundedCorner | Maximum | Minimum | Eq
                     | Ne | Lt | Le | Gt | Ge | LogicalNot | LogicalAnd | LogicalOr | LogicalXor
                     | BitNot | BitAnd | BitOr | BitXor => 0.15,
                     _ => 0.4,
@@ -374,6 +374,10 @@ functors! {
     // -0 stays -0, and NaN stays NaN.
     Relu Any |x| if x < C::ZERO { C::ZERO } else { x };
     LeakyRelu Float |x; slope| if x > C::ZERO { x } else { x * slope };
+    Prelu Float |x, slope| if x > C::ZERO { x } else { x * slope };
+    // 0 up to a distance from 0, from which on x is kept, or moved toward 0 by as much.
+    Hardshrink Float |x; lambda| if x.abs() <= lambda { C::ZERO } else { x };
+    Softshrink Float |x; lambda| x - x.maximum(lambda.neg()).minimum(lambda);
     Threshold Any |x; threshold, value| if x <= threshold { value } else { x };
     // elu(alpha): scale = input_scale = 1; celu(alpha): input_scale = 1 / alpha; selu: its two
     // constants as alpha and scale.
@@ -415,6 +419,8 @@ functors! {
     // g where x > threshold; also where x is NaN, as in PyTorch.
     ThresholdBackward Any |g, x; threshold| if x <= threshold { C::ZERO } else { g };
     LeakyReluBackward Float |g, x; slope| if x > C::ZERO { g } else { g * slope };
+    PreluBackward Float |g, x, slope| if x > C::ZERO { g } else { g * slope };
+    ShrinkBackward Float |g, x; lambda| if x.abs() <= lambda { C::ZERO } else { g };
     EluBackward Float |g, x; alpha, scale, input_scale| {
         if x > C::ZERO {
             g * scale
@@ -456,6 +462,14 @@ functors! {
         } else {
             g
         }
+    };
+
+    // factor c (d - c / 2) with d = x - y and c = d limited to [-knee, knee]: a parabola, and lines
+    // beyond the knees.
+    RoundedCorner Float |x, y; knee, factor| {
+        let d = x - y;
+        let c = d.maximum(knee.neg()).minimum(knee);
+        factor * (c * (d - C::of(0.5) * c))
     };
 
     // Rounding and limits.
@@ -502,8 +516,8 @@ functors! {
     Gt Any |x, y| C::truth(x > y) => by number;
     Ge Any |x, y| C::truth(x >= y) => by number;
     LogicalNot Any |x| C::truth(x == C::ZERO);
-    LogicalAnd Any |x, y| C::truth(x != C::ZERO && y != C::ZERO);
-    LogicalOr Any |x, y| C::truth(x != C::ZERO || y != C::ZERO);
+    LogicalAnd Any |x, y| C::truth((x != C::ZERO) & (y != C::ZERO));
+    LogicalOr Any |x, y| C::truth((x != C::ZERO) | (y != C::ZERO));
     LogicalXor Any |x, y| C::truth((x != C::ZERO) != (y != C::ZERO));
 
     // Bits. The caller turns `~bool` into LogicalNot.

@@ -38,8 +38,12 @@ pub enum Input<'a> {
 pub enum Reduction {
     /// Sum; over nothing, 0.
     Sum,
+    /// Sum of what is not NaN; over nothing, 0.
+    SumNumbers,
     /// Sum of squares; over nothing, 0.
     SumSquares,
+    /// Sum of squared distances from the mean, of floats; over nothing, 0.
+    SquaredDistances,
     /// Product; over nothing, 1.
     Prod,
     /// Greatest element; NaN wins.
@@ -233,7 +237,7 @@ pub trait Backend: Send + Sync {
     fn softmax(&self, log: bool, out: View, x: View, dim: usize);
 
     /// The vjp of [`Backend::softmax`] from its output `y`:
-    /// `y * (g - sum(g * y))`, or for the logarithm `g - exp(y) * sum(g)`.
+    /// `y * (g - sum(g * y))`, or for the logarithm `g - exp(y) * sum(g)`. `out` may be `g`.
     fn softmax_backward(&self, log: bool, out: View, g: View, y: View, dim: usize);
 
     /// `out[i_0, .., i_dim, ..] = x[i_0, .., index[i_0, .., i_dim, ..], ..]`; `index` is `i64` of

@@ -7,7 +7,8 @@ use super::def::{
     Call, Choice, Forms, IN, Kernel, NOTHING, OUT, OpDef, Promote, grad, grad_of_taken,
 };
 use super::{
-    abs, add, div_or_zero, exp, gt, le, mul, mul_cotangents, mul_or_zero, neg, square, sub, where_,
+    abs, add, clamp_max, div_or_zero, exp, gt, le, mul, mul_cotangents, mul_or_zero, neg, square,
+    sub, where_,
 };
 use crate::backend::Functor;
 use crate::base::{DType, Result, Scalar};
@@ -30,6 +31,11 @@ pub(super) static OPS: &[&OpDef] = &[
     &THRESHOLD_BACKWARD,
     &LEAKY_RELU,
     &LEAKY_RELU_BACKWARD,
+    &PRELU,
+    &PRELU_BACKWARD,
+    &HARDSHRINK,
+    &SOFTSHRINK,
+    &SHRINK_BACKWARD,
     &RELU6,
     &HARDTANH,
     &HARDSIGMOID,
@@ -70,6 +76,10 @@ functions! {
     threshold_backward(g, x; threshold) = THRESHOLD_BACKWARD;
     /// `g` where `x > 0`, else `slope g`.
     leaky_relu_backward(g, x; slope) = LEAKY_RELU_BACKWARD;
+    /// `g` where `x > 0`, else `slope g`, with a slope for each element.
+    prelu_backward(g, x, slope) = PRELU_BACKWARD;
+    /// `g` where `|x| > lambda`, else 0.
+    shrink_backward(g, x; lambda) = SHRINK_BACKWARD;
     /// `slope g` strictly between two bounds.
     hardtanh_backward(g, x; low, high, slope) = HARDTANH_BACKWARD;
     /// The backward step of `x hardsigmoid(x)`.
@@ -325,6 +335,80 @@ pub static LEAKY_RELU_BACKWARD: OpDef = OpDef {
     grads: &[
         grad_of_taken(IN(1), |cx| {
             leaky_relu_backward(cx.take_grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
+        }),
+        grad(NOTHING, |_| Ok(None)),
+    ],
+    ..HIDDEN
+};
+
+/// Leaky rectifier with slopes that are learned.
+pub static PRELU: OpDef = OpDef {
+    name: "prelu",
+    doc: "`input` where it is positive, else `weight * input`, with broadcasting. Floats only. The \
+          gradient at 0 is `weight`.",
+    sig: &["(input, weight)"],
+    kernel: floating(Functor::Prelu),
+    // dy = dx where x > 0, else w dx + x dw
+    grads: &[
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            prelu_backward(cx.take_grad(), cx.input(0)?, cx.input(1)?).map(Some)
+        }),
+        grad_of_taken(IN(0), |cx| {
+            mul(cx.take_grad(), clamp_max(cx.input(0)?, 0i64)?).map(Some)
+        }),
+    ],
+    ..NN
+};
+
+/// The backward step of [`PRELU`] to its input.
+pub static PRELU_BACKWARD: OpDef = OpDef {
+    name: "prelu_backward",
+    doc: "`grad` where `input` is positive, else `weight * grad`.",
+    sig: &["(grad, input, weight)"],
+    kernel: floating(Functor::PreluBackward),
+    grads: &[
+        grad_of_taken(IN(1) | IN(2), |cx| {
+            prelu_backward(cx.take_grad(), cx.input(1)?, cx.input(2)?).map(Some)
+        }),
+        grad(NOTHING, |_| Ok(None)),
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            let slope = where_(gt(cx.input(1)?, 0i64)?, 0i64, cx.input(0)?)?;
+            mul(cx.take_grad(), slope).map(Some)
+        }),
+    ],
+    ..HIDDEN
+};
+
+/// What is far from 0.
+pub static HARDSHRINK: OpDef = OpDef {
+    name: "hardshrink",
+    doc: "0 where `abs(input) <= lambd`, else `input`. Floats only. The gradient at the bounds is 0.",
+    sig: &["(input, lambd: Scalar = 0.5)"],
+    kernel: floating(Functor::Hardshrink),
+    grads: &[grad_of_taken(IN(0), |cx| {
+        shrink_backward(cx.take_grad(), cx.input(0)?, cx.attrs.scalar(0)).map(Some)
+    })],
+    ..NN
+};
+
+/// How far off an interval.
+pub static SOFTSHRINK: OpDef = OpDef {
+    name: "softshrink",
+    doc: "`input` moved towards 0 by `lambd`, and 0 within that distance. Floats only. The gradient \
+          at the bounds is 0.",
+    kernel: floating(Functor::Softshrink),
+    ..HARDSHRINK
+};
+
+/// The backward step of [`HARDSHRINK`] and [`SOFTSHRINK`].
+pub static SHRINK_BACKWARD: OpDef = OpDef {
+    name: "hardshrink_backward",
+    doc: "`grad` where `abs(input) > lambd`, else 0.",
+    sig: &["(grad, input, lambd: Scalar)"],
+    kernel: floating(Functor::ShrinkBackward),
+    grads: &[
+        grad_of_taken(IN(1), |cx| {
+            shrink_backward(cx.take_grad(), cx.input(1)?, cx.attrs.scalar(0)).map(Some)
         }),
         grad(NOTHING, |_| Ok(None)),
     ],

@@ -193,6 +193,8 @@ pub enum Kernel {
     View(fn(&Call) -> Result<SmallVec<[Layout; 1]>>),
     /// Fills outputs allocated to `meta`.
     Compute(fn(&KernelCx) -> Result<()>),
+    /// As `Compute`, where output 0 may lie in the place of input 0: see NOTE [Moved operands].
+    Over(fn(&KernelCx) -> Result<()>),
     /// As `Compute`, followed by the op that the call names, if any. If the second function says so, the
     /// kernel does what that op would do, too. Then it is recorded as if it had run, so the first op's
     /// rules read only its inputs, and the other one's only its output.

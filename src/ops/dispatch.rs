@@ -3,8 +3,8 @@
 //! Promote, broadcast, check, allocate or view, run the kernel, record, push tangents forward.
 //!
 //! NOTE [Moved operands]
-//! An elementwise kernel may write its result over an operand, which saves a pass through memory.
-//! It does so where nothing is recorded and the operand's handle and buffer are held by the call
+//! An elementwise kernel may write its result over an operand, and a [`Kernel::Over`] over its first
+//! one, which saves a pass through memory. It does so where nothing is recorded and the operand's handle and buffer are held by the call
 //! alone: the caller has moved it into the call, and nobody can look at it again. So
 //! `mul(sub(a, b)?, c)` takes one buffer, and a gradient that a rule takes
 //! ([`VjpCx::take_grad`](crate::tape::VjpCx::take_grad)) becomes the next one in place. Operands from
@@ -192,13 +192,13 @@ fn execute(call: &Call) -> Result<Outputs> {
             let choice = meta::choose(call)?;
             let device = device_of(call.inputs)?;
             let out = match same_shape(call) {
-                Some(x) => match moved(call, x.shape(), choice.dtype) {
+                Some(x) => match moved(call.inputs, x.shape(), choice.dtype) {
                     Some(x) => written_over(x),
                     None => Tensor::empty_like(x, choice.dtype, device)?,
                 },
                 None => {
                     let shape = meta::broadcast(call.inputs)?;
-                    match moved(call, &shape, choice.dtype) {
+                    match moved(call.inputs, &shape, choice.dtype) {
                         Some(x) => written_over(x),
                         None => Tensor::empty(shape, choice.dtype, device)?,
                     }
@@ -218,12 +218,19 @@ fn execute(call: &Call) -> Result<Outputs> {
             let view = |(i, l)| x.make_view(l, call.op, call.attrs, i, creation);
             Ok(layouts.into_iter().enumerate().map(view).collect())
         }
-        Kernel::Compute(f) | Kernel::Fused(f, _) => {
+        Kernel::Compute(f) | Kernel::Over(f) | Kernel::Fused(f, _) => {
             let specs = (call.op.meta)(call)?;
             let device = device_of(call.inputs)?;
+            let mut over = match call.op.kernel {
+                Kernel::Over(_) => moved(&call.inputs[..1], &specs[0].shape, specs[0].dtype),
+                _ => None,
+            };
             let outs = specs
                 .into_iter()
-                .map(|s| Tensor::empty(s.shape, s.dtype, device))
+                .map(|s| match over.take() {
+                    Some(x) => Ok(written_over(x)),
+                    None => Tensor::empty(s.shape, s.dtype, device),
+                })
                 .collect::<Result<Outputs>>()?;
             if device != Device::Meta {
                 let cx = KernelCx {
@@ -261,7 +268,7 @@ fn execute(call: &Call) -> Result<Outputs> {
 
 /// An operand that a result of this shape and type may be written over: see NOTE [Moved operands].
 #[inline]
-fn moved<'a>(call: &Call<'a>, shape: &Shape, dtype: DType) -> Option<&'a Tensor> {
+fn moved<'a>(inputs: &'a [Operand], shape: &Shape, dtype: DType) -> Option<&'a Tensor> {
     if mode::grad_enabled() {
         return None;
     }
@@ -272,11 +279,8 @@ fn moved<'a>(call: &Call<'a>, shape: &Shape, dtype: DType) -> Option<&'a Tensor>
             && t.fills_storage()
             && !t.requires_grad()
     };
-    let operand = call
-        .inputs
-        .iter()
-        .filter_map(Operand::as_tensor)
-        .find(is_moved)?;
+    let mut operands = inputs.iter().filter_map(Operand::as_tensor);
+    let operand = operands.find(is_moved)?;
     let is_seen = mode::observed() || mode::open_levels() > 0 || mode::taint() != Taint::Off;
     (!is_seen).then_some(operand)
 }
@@ -376,6 +380,25 @@ mod tests {
         let y = ops::add(&tensor()?, y)?;
         assert_eq!(y.storage().id(), place);
         assert_eq!(ops::sum(&y)?.item()?.as_f64(), 40.0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_backward_step_is_written_over_the_cotangent_alone() -> Result<()> {
+        let _mode = GradMode::set(false);
+        let y = ops::softmax::softmax(tensor()?, 1i64)?;
+        let want = ops::softmax::softmax_backward(&tensor()?, &y, 1i64)?.to_vec()?;
+        let g = tensor()?;
+        let place = g.storage().id();
+        let dx = ops::softmax::softmax_backward(g, &y, 1i64)?;
+        assert_eq!(dx.storage().id(), place);
+        assert_eq!(dx.to_vec()?, want);
+        // The output that it reads is no place for it.
+        let (g, place) = (tensor()?, y.storage().id());
+        let dx = ops::softmax::softmax_backward(&g, y, 1i64)?;
+        assert_ne!(dx.storage().id(), place);
+        assert_eq!(dx.to_vec()?, want);
+        assert_eq!(g.to_vec()?, tensor()?.to_vec()?);
         Ok(())
     }
 

@@ -420,17 +420,19 @@ pub static FLAT_NONZERO: OpDef = OpDef {
 /// The coordinates of the elements that are not zero, one vector a dimension.
 pub(super) fn coordinates(x: &Tensor) -> Result<SmallVec<[Tensor; 2]>> {
     let _unrecorded = GradMode::set(false);
-    let flat = flat_nonzero(x)?;
-    let mut step = x.numel() as i64;
+    let mut rest = flat_nonzero(x)?;
     let mut out: SmallVec<[Tensor; 2]> = smallvec![];
-    for &n in x.shape().iter() {
-        if x.ndim() == 1 {
-            return Ok(smallvec![flat]);
-        }
+    let Some((_, lead)) = x.shape().split_last() else {
+        return Ok(out);
+    };
+    let mut step = x.numel() as i64;
+    for &n in lead {
         step /= n.max(1) as i64;
-        let along = super::floor_divide(&flat, step.max(1))?;
-        out.push(super::remainder(along, n.max(1) as i64)?);
+        let along = super::floor_divide(&rest, step.max(1))?;
+        rest = super::sub(rest, super::mul(&along, step)?)?;
+        out.push(along);
     }
+    out.push(rest);
     Ok(out)
 }
 

@@ -1,8 +1,9 @@
 //! Logic on truth values, and bits of integers.
 
-use super::def::{Batch, Choice, Forms, Jvp, Kernel, OpDef, Promote};
+use super::def::{Batch, Call, Choice, Forms, Jvp, Kernel, OpDef, Promote};
+use super::meta::result_type;
 use crate::backend::Functor;
-use crate::base::DType;
+use crate::base::{DType, Result};
 use crate::ensure;
 
 /// This family.
@@ -55,11 +56,11 @@ const fn truth(f: Functor) -> Kernel {
     }
 }
 
-/// A functor of bits.
-const fn integral(f: Functor) -> Kernel {
-    Kernel::Map {
-        f,
-        promote: Promote::Integral,
+/// A functor of truth values or, if there are other integers, of bits.
+fn bits(call: &Call, of_truth: Functor, of_bits: Functor) -> Result<Choice> {
+    match result_type(call.inputs) {
+        DType::Bool => Choice::of(call, of_truth, Promote::Truth),
+        _ => Choice::of(call, of_bits, Promote::Integral),
     }
 }
 
@@ -110,7 +111,7 @@ pub static BITWISE_AND: OpDef = OpDef {
     doc: "The bits that both integers have, with broadcasting; of bools, `and`.\n\n\
           >>> rg.bitwise_and(rg.tensor([6, 7]), 3)\n\
           tensor([2, 3])",
-    kernel: integral(Functor::BitAnd),
+    kernel: Kernel::Choose(|call| bits(call, Functor::LogicalAnd, Functor::BitAnd)),
     ..BITS
 };
 
@@ -120,7 +121,7 @@ pub static BITWISE_OR: OpDef = OpDef {
     doc: "The bits that either integer has, with broadcasting; of bools, `or`.\n\n\
           >>> rg.bitwise_or(rg.tensor([6, 8]), 3)\n\
           tensor([ 7, 11])",
-    kernel: integral(Functor::BitOr),
+    kernel: Kernel::Choose(|call| bits(call, Functor::LogicalOr, Functor::BitOr)),
     ..BITS
 };
 
@@ -130,7 +131,7 @@ pub static BITWISE_XOR: OpDef = OpDef {
     doc: "The bits that exactly one integer has, with broadcasting; of bools, `!=`.\n\n\
           >>> rg.bitwise_xor(rg.tensor([6, 7]), 3)\n\
           tensor([5, 4])",
-    kernel: integral(Functor::BitXor),
+    kernel: Kernel::Choose(|call| bits(call, Functor::LogicalXor, Functor::BitXor)),
     ..BITS
 };
 
@@ -143,18 +144,12 @@ pub static BITWISE_NOT: OpDef = OpDef {
           >>> rg.bitwise_not(rg.tensor([True, False]))\n\
           tensor([False,  True])",
     sig: &["(input)"],
-    kernel: Kernel::Choose(|call| {
-        let f = match call.inputs[0].dtype() {
-            DType::Bool => Functor::LogicalNot,
-            _ => Functor::BitNot,
-        };
-        Choice::of(call, f, Promote::Integral)
-    }),
+    kernel: Kernel::Choose(|call| bits(call, Functor::LogicalNot, Functor::BitNot)),
     ..BITS
 };
 
 /// Bits moved.
-fn shift(call: &super::Call, f: Functor) -> crate::Result<Choice> {
+fn shift(call: &Call, f: Functor) -> Result<Choice> {
     let choice = Choice::of(call, f, Promote::Integral)?;
     ensure!(
         choice.dtype != DType::Bool,

@@ -1,14 +1,16 @@
 //! Losses.
 
 use super::copy::{copy_into, raw};
-use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, OpDef, grad, spec};
+use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, OpDef, Promote, grad, grad_of_taken, spec};
 use super::meta::{broadcast, result_type};
 use super::{
     abs, add, clamp, clamp_min, div, exp, gt, log, log1p, logical_or, logsigmoid, lt, mean, mul,
-    neg, square, sub, sub_scaled, sum, xlogy,
+    neg, square, sub, sum, xlogy,
 };
+use crate::backend::Functor;
 use crate::base::{Device, Error, Result};
 use crate::ensure;
+use crate::tape::VjpCx;
 use crate::tensor::{Operand, Tensor};
 use smallvec::smallvec;
 
@@ -18,6 +20,7 @@ pub(super) static OPS: &[&OpDef] = &[
     &L1_LOSS,
     &SMOOTH_L1_LOSS,
     &HUBER_LOSS,
+    &ROUNDED_CORNER,
     &BINARY_CROSS_ENTROPY,
     &BINARY_CROSS_ENTROPY_WITH_LOGITS,
     &BCE,
@@ -25,6 +28,8 @@ pub(super) static OPS: &[&OpDef] = &[
 ];
 
 functions! {
+    /// A parabola of the difference, and lines beyond `knee`.
+    rounded_corner(x, target; knee, factor) = ROUNDED_CORNER;
     /// Binary cross-entropy of probabilities, elementwise.
     binary_cross_entropy(x, target) = BCE;
 }
@@ -83,19 +88,41 @@ pub static L1_LOSS: OpDef = OpDef {
     ..LOSS
 };
 
-/// `scale / knee` times `0.5 d^2` where `|d| < knee`, and times `knee (|d| - 0.5 knee)` beyond.
+/// The kernel of [`SMOOTH_L1_LOSS`] and [`HUBER_LOSS`]: with `d` the difference, `factor` times
+/// `0.5 d^2` where `|d| < knee`, and times `knee (|d| - 0.5 knee)` beyond.
 ///
-/// With `c` the difference limited to `[-knee, knee]` both are `c (d - 0.5 c)`. Written so, nothing
-/// is computed that is not chosen (an infinite difference gives no NaN), and the second derivative
-/// is right at `d = 0`, where that of `|d|` is not.
-fn rounded_corner(call: &Call, knee: f64, scale: f64) -> Result<Tensor> {
-    let d = difference(call)?;
-    let c = clamp(&d, -knee, knee)?;
-    let loss = mul(&c, sub_scaled(d, &c, 0.5)?)?;
-    if scale == knee {
-        return Ok(loss);
+/// With `c` the difference limited to `[-knee, knee]` both are `c (d - 0.5 c)`, and the derivative is
+/// `c`. Written so, nothing is computed that is not chosen (an infinite difference gives no NaN), and the
+/// second derivative is right at `d = 0`, where that of `|d|` is not.
+pub static ROUNDED_CORNER: OpDef = OpDef {
+    name: "rounded_corner",
+    doc: "`factor * c * (d - 0.5 * c)` with `d = input - target` and `c` this within `[-knee, knee]`.",
+    sig: &["(input, target, knee: float, factor: float)"],
+    forms: Forms::HIDDEN,
+    kernel: Kernel::Map {
+        f: Functor::RoundedCorner,
+        promote: Promote::Float,
+    },
+    grads: &[
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            mul(cx.take_grad(), corner_slope(cx)?).map(Some)
+        }),
+        grad_of_taken(IN(0) | IN(1), |cx| {
+            mul(cx.take_grad(), neg(corner_slope(cx)?)?).map(Some)
+        }),
+    ],
+    jvp: Jvp::DoubleVjp,
+    ..OpDef::MAP
+};
+
+/// `factor * c`.
+fn corner_slope(cx: &VjpCx) -> Result<Tensor> {
+    let (knee, factor) = (cx.attrs.float(0), cx.attrs.float(1));
+    let c = clamp(sub(cx.input(0)?, cx.input(1)?)?, -knee, knee)?;
+    match factor {
+        1.0 => Ok(c),
+        _ => mul(c, factor),
     }
-    mul(loss, scale / knee)
 }
 
 /// Smooth L1.
@@ -114,7 +141,7 @@ pub static SMOOTH_L1_LOSS: OpDef = OpDef {
         let loss = if beta == 0.0 {
             abs(difference(call)?)?
         } else {
-            rounded_corner(call, beta, 1.0)?
+            rounded_corner(call.tensor(0), call.tensor(1), beta, 1.0 / beta)?
         };
         Ok(smallvec![reduced(loss, call.attrs.str(0))?])
     }),
@@ -135,7 +162,7 @@ pub static HUBER_LOSS: OpDef = OpDef {
             "huber_loss does not support non-positive values for delta."
         );
         Ok(smallvec![reduced(
-            rounded_corner(call, delta, delta)?,
+            rounded_corner(call.tensor(0), call.tensor(1), delta, 1.0)?,
             call.attrs.str(0)
         )?])
     }),

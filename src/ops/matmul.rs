@@ -284,11 +284,12 @@ fn column(x: &Layout) -> Layout {
     }
 }
 
-/// A vector as a matrix of one row.
+/// A vector as a matrix of one row, whose elements are nearer to each other than to the next row.
 fn row(x: &Layout) -> Layout {
+    let (n, stride) = (x.shape[0], x.strides[0]);
     Layout {
-        shape: Shape::from([1, x.shape[0]]),
-        strides: Shape::from([0, x.strides[0]]),
+        shape: Shape::from([1, n]),
+        strides: Shape::from([n * stride, stride]),
         offset: x.offset,
     }
 }

@@ -66,6 +66,8 @@ pub fn promote(call: &Call, rule: Promote) -> Result<(DType, DType)> {
             };
             (float.compute(), float)
         }
+        // Of truth values in the narrowest compute type.
+        Promote::Truth if common == DType::Bool => (DType::F32, DType::Bool),
         Promote::Truth => (common.compute(), DType::Bool),
         Promote::Integral => {
             ensure!(

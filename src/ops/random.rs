@@ -414,7 +414,7 @@ pub static MULTINOMIAL: OpDef = OpDef {
         if x.device() == Device::Meta {
             return Ok(smallvec![Tensor::empty(shape, DType::I64, x.device())?]);
         }
-        let weights: Vec<f64> = x.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        let weights = numbers(x)?;
         ensure!(
             weights.iter().all(|w| w.is_finite() && *w >= 0.0),
             runtime,
@@ -437,7 +437,7 @@ pub static MULTINOMIAL: OpDef = OpDef {
         }
         let u = Tensor::empty([rows, draws], DType::F64, x.device())?;
         draw(&u, UNIT, generator(call, 2))?;
-        let u: Vec<f64> = u.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        let u = numbers(&u)?;
         let mut out: Vec<i64> = Vec::with_capacity(rows * n);
         for (weights, u) in weights.chunks_exact(k.max(1)).zip(u.chunks_exact(draws)) {
             if replacement {
@@ -450,6 +450,15 @@ pub static MULTINOMIAL: OpDef = OpDef {
     }),
     ..OpDef::BASE
 };
+
+/// The elements in row-major order.
+fn numbers(x: &Tensor) -> Result<Vec<f64>> {
+    let x = super::contiguous(&cast(&x.detach(), DType::F64)?)?;
+    let first = x.layout().offset;
+    Ok((first..first + x.numel())
+        .map(|i| x.storage().read(i))
+        .collect())
+}
 
 /// For each uniform number, the category in whose part of the sum of the weights it falls.
 fn with_replacement(weights: &[f64], u: &[f64], out: &mut Vec<i64>) {
@@ -472,10 +481,14 @@ fn with_replacement(weights: &[f64], u: &[f64], out: &mut Vec<i64>) {
 /// The `n` that arrive first if category `i` arrives at an exponential time of rate `w_i`: each is
 /// the next with a probability proportional to its weight among those left.
 fn without_replacement(weights: &[f64], u: &[f64], n: usize, out: &mut Vec<i64>) {
-    let time = |i: &usize| -(-u[*i]).ln_1p() / weights[*i];
-    let mut order: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] > 0.0).collect();
-    order.sort_by(|i, j| time(i).total_cmp(&time(j)));
-    out.extend(order[..n].iter().map(|i| *i as i64));
+    let time = |i: usize| -(-u[i]).ln_1p() / weights[i];
+    let possible = (0..weights.len()).filter(|&i| weights[i] > 0.0);
+    let mut times: Vec<(f64, usize)> = possible.map(|i| (time(i), i)).collect();
+    let earlier = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    times.select_nth_unstable_by(n - 1, earlier);
+    times.truncate(n);
+    times.sort_unstable_by(earlier);
+    out.extend(times.iter().map(|&(_, i)| i as i64));
 }
 
 fn check_std(std: f64) -> Result<f64> {
@@ -609,7 +622,7 @@ pub static POISSON: OpDef = OpDef {
         if x.device() == Device::Meta {
             return Ok(smallvec![Tensor::empty_like(x, x.dtype(), x.device())?]);
         }
-        let rates: Vec<f64> = x.to_vec()?.iter().map(|s| s.as_f64()).collect();
+        let rates = numbers(x)?;
         ensure!(
             rates.iter().all(|r| *r >= 0.0 && r.is_finite()),
             runtime,

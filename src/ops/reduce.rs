@@ -34,6 +34,8 @@ pub(super) static OPS: &[&OpDef] = &[
 functions! {
     /// Sum over dimensions.
     sum_dims(x; dim, keepdim, dtype) = SUM;
+    /// Sum over dimensions of what is not NaN.
+    nansum(x; dim, keepdim, dtype) = NANSUM;
     /// Product over dimensions: one, or all.
     prod_dims(x; dim, keepdim, dtype) = PROD_DIMS;
     /// Whether any element over dimensions is not zero.
@@ -380,30 +382,18 @@ pub static COUNT_NONZERO: OpDef = OpDef {
     ..OpDef::COMPOSITE
 };
 
-/// Zero where NaN.
-fn without_nan(x: &Tensor) -> Result<Tensor> {
-    if x.dtype().is_float() {
-        where_(isnan(x)?, 0i64, x)
-    } else {
-        Ok(x.clone())
-    }
-}
-
 /// Sum of what is not NaN.
 pub static NANSUM: OpDef = OpDef {
     name: "nansum",
     doc: "The sum over `dim` of the elements that are not NaN.",
-    sig: &["(input, dim: int[]? = None, keepdim: bool = False, *, dtype: dtype? = None)"],
-    kernel: Kernel::Composite(|call| {
-        let x = without_nan(call.tensor(0))?;
-        Ok(smallvec![sum_dims(
-            x,
-            call.attrs.ints(0),
-            call.attrs.bool(1),
-            call.attrs.dtype(2)
-        )?])
-    }),
-    ..OpDef::COMPOSITE
+    kernel: Kernel::Compute(|cx| reduce_into(cx, Reduction::SumNumbers)),
+    // d nansum(x) = sum(dx) of the elements that are not NaN
+    grads: &[grad(IN(0), |cx| {
+        let g = unreduce(cx, cx.grad())?;
+        where_(isnan(cx.input(0)?)?, 0i64, g).map(Some)
+    })],
+    jvp: Jvp::DoubleVjp,
+    ..SUM
 };
 
 /// Mean of what is not NaN.
@@ -423,7 +413,7 @@ pub static NANMEAN: OpDef = OpDef {
         let dtype = call.attrs.dtype(2).unwrap_or(x.dtype());
         let n = sum_dims(logical_not(isnan(raw(x))?)?, dim, keepdim, None::<DType>)?;
         // The sum of many numbers of a half type may exceed what the type holds.
-        let total = sum_dims(without_nan(x)?, dim, keepdim, dtype.compute())?;
+        let total = nansum(x, dim, keepdim, dtype.compute())?;
         Ok(smallvec![cast(&div(total, n)?, dtype)?])
     }),
     ..OpDef::COMPOSITE

@@ -4,7 +4,7 @@ use super::copy::{at, move_elements};
 use super::def::{Batch, Call, Forms, Jvp, Kernel, NOTHING, OpDef, grad, spec};
 use super::region::embed;
 use super::{
-    clone, diagonal, ge, index_select, le, reshape, sub, sum, sum_dims, transpose, unsqueeze, view,
+    add, clone, diagonal, ge, index_select, le, reshape, sum, sum_dims, transpose, unsqueeze, view,
     where_,
 };
 use crate::base::shape::{wrap_dim, wrap_dims};
@@ -442,12 +442,14 @@ fn triangle(call: &Call, lower: bool) -> Result<Tensor> {
         call.op.name
     );
     let (n, m) = (x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]);
-    let rows = unsqueeze(arange_like(n, x.device())?, 1i64)?;
-    let above = sub(arange_like(m, x.device())?, rows)?;
+    // The column of the diagonal in each row; farther off than this it makes no difference.
+    let offset = call.attrs.int(0).clamp(-(n as i64), m as i64);
+    let ends = unsqueeze(add(arange_like(n, x.device())?, offset)?, 1i64)?;
+    let columns = arange_like(m, x.device())?;
     let kept = if lower {
-        le(above, call.attrs.int(0))?
+        le(columns, ends)?
     } else {
-        ge(above, call.attrs.int(0))?
+        ge(columns, ends)?
     };
     // A bool zero, so that the type stays.
     where_(kept, x, Scalar::Bool(false))

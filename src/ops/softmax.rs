@@ -1,7 +1,9 @@
 //! The softmax family.
 
 use super::copy::{copy_into, raw};
-use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Specs, grad, spec};
+use super::def::{
+    Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Specs, grad, grad_of_taken, spec,
+};
 use super::reduce::{reduced, unreduce};
 use super::{add, amax, cast, eq, exp, isinf, log, mul, neg, sub, sum_dims, where_};
 use crate::base::dtype::default_dtype;
@@ -113,8 +115,8 @@ macro_rules! fused {
             kernel: Kernel::Compute(|cx| {
                 lanes(cx, |t, dim| cx.backend.softmax($log, t[0].as_view(), t[1].as_view(), dim))
             }),
-            grads: &[grad(OUT(0), |cx| {
-                $backward_fn(cx.grad(), cx.output(0)?, cx.attrs.int(0)).map(Some)
+            grads: &[grad_of_taken(OUT(0), |cx| {
+                $backward_fn(cx.take_grad(), cx.output(0)?, cx.attrs.int(0)).map(Some)
             })],
             jvp: Jvp::Rule(|cx| {
                 let dim = cx.call.attrs.int(0);
@@ -133,7 +135,7 @@ macro_rules! fused {
             sig: &["(grad, output, dim: int)"],
             forms: Forms::HIDDEN,
             meta,
-            kernel: Kernel::Compute(|cx| {
+            kernel: Kernel::Over(|cx| {
                 lanes(cx, |t, dim| {
                     cx.backend.softmax_backward(
                         $log, t[0].as_view(), t[1].as_view(), t[2].as_view(), dim,

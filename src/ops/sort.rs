@@ -217,9 +217,10 @@ fn median_place(x: &Tensor, dim: usize, skip_nan: bool) -> Result<Tensor> {
         x.shape()
     );
     let middle = (n - 1) / 2;
-    if !(skip_nan && x.dtype().is_float()) {
+    let is_float = x.dtype().is_float();
+    if !(skip_nan && is_float && may_have_nan(x)?) {
         let place = some_sorted(x, dim, false, middle as usize..middle as usize + 1)?.1;
-        if !x.dtype().is_float() {
+        if skip_nan || !is_float {
             return Ok(place);
         }
         // Where there is a NaN, the first one is the greatest element.
@@ -236,6 +237,11 @@ fn median_place(x: &Tensor, dim: usize, skip_nan: bool) -> Result<Tensor> {
     let valid = sub(n, nans)?;
     let middle = super::floor_divide(sub(&valid, 1i64)?, 2i64)?;
     gather(places, where_(gt(valid, 0i64)?, middle, 0i64)?, dim)
+}
+
+/// Whether there is a NaN, or no element to look at.
+fn may_have_nan(x: &Tensor) -> Result<bool> {
+    Ok(x.device() == Device::Meta || super::any(isnan(x.detach())?)?.item()?.as_bool())
 }
 
 /// The lower median of all elements.

@@ -4,8 +4,8 @@ use super::copy::{copy_into, raw};
 use super::def::{Batch, Call, Forms, IN, Jvp, Kernel, KernelCx, OUT, OpDef, Returns, grad};
 use super::reduce::{count, dims_of, reduced, unreduce};
 use super::{
-    abs, amax, amin, cast, dispatch, div, eq, logical_or, mean_dims, mul, ne, pow, sign, sqrt,
-    square, sub, sum_dims, where_,
+    abs, amax, amin, cast, dispatch, div, eq, logical_or, mean_dims, mul, ne, pow, sign, sqrt, sub,
+    sum_dims, where_,
 };
 use crate::backend::Reduction;
 use crate::base::shape::wrap_dims;
@@ -133,14 +133,12 @@ pub static VARIANCE: OpDef = OpDef {
         check_float(call.tensor(0))?;
         reduced(call, call.tensor(0).dtype())
     },
-    // Two passes: squared distances from the mean do not cancel.
     kernel: Kernel::Compute(|cx| {
-        let x = wide(&raw(cx.call.tensor(0)))?;
+        let x = cx.call.tensor(0);
         let n = count(x.shape(), &dims_of(cx.call)?) as f64;
-        let distance = sub(&x, mean_dims(&x, cx.ints(0), true)?)?;
-        let total = sum_dims(square(distance)?, cx.ints(0), true, None::<DType>)?;
+        let squares = total(cx, Reduction::SquaredDistances, x)?;
         // With no degrees of freedom left, 0 / 0.
-        copy_into(cx, 0, &div(total, (n - cx.float(2)).max(0.0))?);
+        copy_into(cx, 0, &div(squares, (n - cx.float(2)).max(0.0))?);
         Ok(())
     }),
     // d var(x) = 2 / (n - c) sum((x - mean) dx)
@@ -190,19 +188,19 @@ pub static VECTOR_NORM: OpDef = OpDef {
     meta: |call| reduced(call, call.tensor(0).dtype()),
     kernel: Kernel::Compute(|cx| {
         let (x, dim, p) = (raw(cx.call.tensor(0)), cx.ints(0), cx.float(2));
-        let total = |t: Tensor| sum_dims(t, dim, true, None::<DType>);
+        let sum = |t: Tensor| sum_dims(t, dim, true, None::<DType>);
         let y = if p == 2.0 {
-            sqrt(sum_of_squares(cx, &x)?)?
+            sqrt(total(cx, Reduction::SumSquares, &x)?)?
         } else if p == 1.0 {
-            total(abs(x)?)?
+            sum(abs(x)?)?
         } else if p == 0.0 {
-            total(ne(x, 0i64)?)?
+            sum(ne(x, 0i64)?)?
         } else if p == f64::INFINITY {
             amax(abs(x)?, dim, true)?
         } else if p == f64::NEG_INFINITY {
             amin(abs(x)?, dim, true)?
         } else {
-            pow(total(pow(abs(x)?, p)?)?, 1.0 / p)?
+            pow(sum(pow(abs(x)?, p)?)?, 1.0 / p)?
         };
         copy_into(cx, 0, &y);
         Ok(())
@@ -220,14 +218,13 @@ pub static VECTOR_NORM: OpDef = OpDef {
     ..OpDef::BASE
 };
 
-/// `sum(x^2)` with the reduced dimensions kept.
-fn sum_of_squares(cx: &KernelCx, x: &Tensor) -> Result<Tensor> {
+/// A sum in the type that is computed in, with the reduced dimensions kept.
+fn total(cx: &KernelCx, f: Reduction, x: &Tensor) -> Result<Tensor> {
     let dims = dims_of(cx.call)?;
     let mut shape = x.shape().clone();
     dims.iter().for_each(|&d| shape[d] = 1);
-    let out = Tensor::empty(shape, x.dtype(), x.device())?;
-    cx.backend
-        .reduce(Reduction::SumSquares, out.as_view(), x.as_view(), &dims);
+    let out = Tensor::empty(shape, x.dtype().compute(), x.device())?;
+    cx.backend.reduce(f, out.as_view(), x.as_view(), &dims);
     Ok(out)
 }
 

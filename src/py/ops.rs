@@ -325,7 +325,9 @@ fn op_table(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         let kernel = match op.kernel {
             Kernel::Map { .. } | Kernel::Choose(_) => "map",
             Kernel::View(_) => "view",
-            Kernel::Compute(_) | Kernel::Fused(..) | Kernel::Update(_) => "compute",
+            Kernel::Compute(_) | Kernel::Over(_) | Kernel::Fused(..) | Kernel::Update(_) => {
+                "compute"
+            }
             Kernel::Dynamic(_) => "dynamic",
             Kernel::Composite(_) => "composite",
         };

@@ -344,12 +344,12 @@ def softshrink(input: rg.Tensor, lambd: float = 0.5) -> rg.Tensor:
     """
     if lambd < 0:
         raise ValueError(f"[softshrink] lambda must be >= 0, but got {lambd}")
-    return input - input.clamp(-lambd, lambd)
+    return _C.softshrink(input, lambd)
 
 
 def hardshrink(input: rg.Tensor, lambd: float = 0.5) -> rg.Tensor:
     """0 where abs(x) <= ``lambd``, x elsewhere."""
-    return input.masked_fill(input.detach().abs() <= lambd, 0.0)
+    return _C.hardshrink(input, lambd)
 
 
 def prelu(input: rg.Tensor, weight: rg.Tensor) -> rg.Tensor:
@@ -372,7 +372,7 @@ def prelu(input: rg.Tensor, weight: rg.Tensor) -> rg.Tensor:
         weight = weight.reshape(-1, *([1] * (input.dim() - 2)))
     elif weight.dim() > input.dim():
         weight = weight.reshape([])
-    return rg.where(input > 0, input, weight * input)
+    return _C.prelu(input, weight)
 
 
 def glu(input: rg.Tensor, dim: int = -1) -> rg.Tensor:

@@ -357,14 +357,17 @@ pub(super) fn scatter(
         ($T:ident, $f:expr) => {
             walk.for_each(|at| {
                 let [_, si, so, ss] = walk.stride;
+                let entries = address::<i64>(&index, at[1]);
+                let to = address::<$T>(&out, at[2]);
+                let from = address::<$T>(&src, at[3]);
                 for i in 0..walk.run {
                     // SAFETY: NOTE [Views in bounds] and NOTE [Checked indices]; the caller
                     // promises that `index` is nowhere larger than `src`, nor than `out` outside
                     // `dim`.
                     unsafe {
-                        let k = (*address::<i64>(&index, at[1] + i * si) as usize).min(last);
-                        let to = address::<$T>(&out, at[2] + i * so + k * step);
-                        *to = $f(*to, *address::<$T>(&src, at[3] + i * ss));
+                        let k = (*entries.add(i * si) as usize).min(last);
+                        let to = to.add(i * so + k * step);
+                        *to = $f(*to, *from.add(i * ss));
                     }
                 }
             })
@@ -514,7 +517,7 @@ impl<'a> Runs<'a> {
         let mut starts = Vec::new();
         rows.for_each(|at| starts.push((dense.offset + at[0], x.offset + at[1])));
         let strides = (rows.stride[0], rows.stride[1]);
-        let across = heads.run == places.len() && heads.stride[1] < strides.0 && strides.1 > 1;
+        let across = heads.run == places.len() && heads.stride[1] <= strides.0 && strides.1 > 1;
         Self {
             places,
             heads,

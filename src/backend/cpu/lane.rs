@@ -89,6 +89,8 @@ macro_rules! folds {
 folds! {
     /// `a + b`.
     Sum ZERO |a, b| a.add(b);
+    /// `a + b` of what is not NaN.
+    SumNumbers ZERO |a, b| a.add(b), |x| if x.is_nan() { C::ZERO } else { x };
     /// `a + b` of squares.
     SumSquares ZERO |a, b| a.add(b), |x| x.mul(x);
     /// `a * b`.

@@ -853,30 +853,57 @@ pub(super) fn fill(out: View, value: Scalar) {
 pub(super) fn iota(out: View, start: Scalar, step: Scalar) {
     let is_float = |s| matches!(s, Scalar::Float(_));
     if is_float(start) || is_float(step) {
-        let (start, step) = (start.as_f64(), step.as_f64());
-        count(out, |i| start + i as f64 * step);
+        count(out, start.as_f64(), step.as_f64());
     } else {
-        let (start, step) = (start.as_i64(), step.as_i64());
-        count(out, |i| start.wrapping_add((i as i64).wrapping_mul(step)));
+        count(out, start.as_i64(), step.as_i64());
     }
 }
 
-/// Stores `f` of each element's row-major position.
-fn count<C: ComputeType + AllCasts>(out: View, f: impl Fn(usize) -> C) {
+/// A type that positions are counted in.
+trait Count: super::math::Compute + ComputeType + AllCasts {
+    fn position(i: usize) -> Self;
+}
+
+impl Count for f64 {
+    #[inline(always)]
+    fn position(i: usize) -> Self {
+        i as f64
+    }
+}
+
+impl Count for i64 {
+    #[inline(always)]
+    fn position(i: usize) -> Self {
+        i as i64
+    }
+}
+
+/// Stores `start + i * step` for each element's row-major position `i`.
+fn count<C: Count>(out: View, start: C, step: C) {
     let order = Layout::contiguous(out.layout.shape.clone());
     let walk = Walk::new(&[&order, out.layout]);
-    let mut block = [C::default(); BLOCK];
+    let mut block = [C::ZERO; BLOCK];
     walk.for_each(|at| {
         let mut done = 0;
         while done < walk.run {
             let m = (walk.run - done).min(BLOCK);
-            for (i, x) in (at[0] + done..).zip(&mut block[..m]) {
-                *x = f(i);
-            }
-            let (start, stride) = (at[1] + done * walk.stride[1], walk.stride[1]);
+            steps(&mut block[..m], at[0] + done, start, step);
+            let (to, stride) = (at[1] + done * walk.stride[1], walk.stride[1]);
             // SAFETY: NOTE [Views in bounds]; the block holds `m` numbers.
-            unsafe { store(&out, start, stride, m, block.as_ptr()) };
+            unsafe { store(&out, to, stride, m, block.as_ptr()) };
             done += m;
         }
     });
+}
+
+versions! {
+    /// The numbers of the positions from `first` on.
+    fn steps<C: Count>(block: &mut [C], first: usize, start: C, step: C) = steps_body;
+}
+
+#[inline(always)]
+fn steps_body<C: Count>(block: &mut [C], first: usize, start: C, step: C) {
+    for (i, x) in (first..).zip(block) {
+        *x = start.add(C::position(i).mul(step));
+    }
 }

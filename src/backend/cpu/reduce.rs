@@ -5,18 +5,23 @@
 
 use super::super::{Reduction, View};
 use super::isa::versions;
-use super::lane::{self, Acc, BLOCK, Cascade, DENSE_BLOCK, Fold, Lane, fold, fold_body};
+use super::lane::{self, Acc, BLOCK, Cascade, DENSE_BLOCK, Fold, Lane, fold};
 use super::map::{load, store};
 use super::threads::{self, Shared};
 use super::walk::{Walk, address};
 use crate::base::{DType, Layout};
 use smallvec::SmallVec;
 use std::cmp::Reverse;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+mod rule;
+
 #[cfg(test)]
 mod tests;
+
+use rule::{Folded, GROUP, Rule, describe, describe_lanes};
 
 /// Columns that are reduced together when the reduced dimension is an outer one: rows so long that
 /// they are fetched ahead, and so short that the results stay in the first cache.
@@ -24,9 +29,6 @@ const TILE: usize = 1024;
 
 /// Rows of a tile that are folded one after the other before tiles are merged pairwise.
 const ROWS: usize = 32;
-
-/// Rows that are folded in one pass over a tile.
-const GROUP: usize = 4;
 
 /// Elements that one thread takes of a long reduction, along its lane or in a tile: a power of two of
 /// those that are folded one after the other.
@@ -44,35 +46,50 @@ pub(super) fn reduce(f: Reduction, out: View, x: View, dims: &[usize]) {
     }
     // In the two-element field of truth values, sums and products are these.
     let f = match (f, out.dtype) {
-        (Reduction::Sum | Reduction::SumSquares, DType::Bool) => Reduction::Any,
+        (Reduction::Sum | Reduction::SumNumbers | Reduction::SumSquares, DType::Bool) => {
+            Reduction::Any
+        }
         (Reduction::Prod, DType::Bool) => Reduction::All,
         (f, _) => f,
     };
     let compute = match f {
-        Reduction::Sum | Reduction::SumSquares | Reduction::Prod => out.dtype,
+        Reduction::Sum
+        | Reduction::SumNumbers
+        | Reduction::SumSquares
+        | Reduction::SquaredDistances
+        | Reduction::Prod => out.dtype,
         // The narrowest compute type: no integer but 0 becomes 0.
         Reduction::Any | Reduction::All if !x.dtype.is_float() => DType::F32,
         _ => x.dtype,
     }
     .compute();
-    match compute {
-        DType::F32 => typed::<f32>(f, out, x, dims),
-        DType::F64 => typed::<f64>(f, out, x, dims),
+    match (f, compute) {
+        // The only one that integers do not have.
+        (Reduction::SquaredDistances, DType::F64) => {
+            Plan::new(out, x, dims).run::<f64, rule::SquaredDistances>();
+        }
+        (Reduction::SquaredDistances, _) => {
+            Plan::new(out, x, dims).run::<f32, rule::SquaredDistances>();
+        }
+        (_, DType::F32) => typed::<f32>(f, out, x, dims),
+        (_, DType::F64) => typed::<f64>(f, out, x, dims),
         _ => typed::<i64>(f, out, x, dims),
     }
 }
 
 fn typed<C: Acc>(f: Reduction, out: View, x: View, dims: &[usize]) {
     match f {
-        Reduction::Sum => Plan::new(out, x, dims).run::<C, lane::Sum>(),
-        Reduction::SumSquares => Plan::new(out, x, dims).run::<C, lane::SumSquares>(),
-        Reduction::Prod => Plan::new(out, x, dims).run::<C, lane::Prod>(),
-        Reduction::Max => Plan::new(out, x, dims).run::<C, lane::Max>(),
-        Reduction::Min => Plan::new(out, x, dims).run::<C, lane::Min>(),
-        Reduction::Any => Plan::new(out, x, dims).run::<C, lane::Any>(),
-        Reduction::All => Plan::new(out, x, dims).run::<C, lane::All>(),
+        Reduction::Sum => Plan::new(out, x, dims).run::<C, Folded<lane::Sum>>(),
+        Reduction::SumNumbers => Plan::new(out, x, dims).run::<C, Folded<lane::SumNumbers>>(),
+        Reduction::SumSquares => Plan::new(out, x, dims).run::<C, Folded<lane::SumSquares>>(),
+        Reduction::Prod => Plan::new(out, x, dims).run::<C, Folded<lane::Prod>>(),
+        Reduction::Max => Plan::new(out, x, dims).run::<C, Folded<lane::Max>>(),
+        Reduction::Min => Plan::new(out, x, dims).run::<C, Folded<lane::Min>>(),
+        Reduction::Any => Plan::new(out, x, dims).run::<C, Folded<lane::Any>>(),
+        Reduction::All => Plan::new(out, x, dims).run::<C, Folded<lane::All>>(),
         Reduction::ArgMax => arg::<C, lane::Max>(out, x, dims),
         Reduction::ArgMin => arg::<C, lane::Min>(out, x, dims),
+        Reduction::SquaredDistances => unreachable!("of floats, which were taken before"),
     }
 }
 
@@ -146,7 +163,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn run<C: Acc, F: Fold<C>>(&self) {
+    fn run<C: Acc, R: Rule<C>>(&self) {
         let ((columns, column_stride, _), (run, run_stride, _)) = (self.columns, self.run);
         let by_columns = if columns >= 16 && run < 32 {
             true
@@ -156,9 +173,9 @@ impl<'a> Plan<'a> {
             columns > 1 && column_stride < run_stride
         };
         if by_columns {
-            self.by_columns::<C, F>();
+            self.by_columns::<C, R>();
         } else {
-            self.by_lanes::<C, F>();
+            self.by_lanes::<C, R>();
         }
     }
 
@@ -181,7 +198,7 @@ impl<'a> Plan<'a> {
     }
 
     /// One result after the other.
-    fn by_lanes<C: Acc, F: Fold<C>>(&self) {
+    fn by_lanes<C: Acc, R: Rule<C>>(&self) {
         let (columns, xs, os) = self.columns;
         let places = self.places();
         let cost = self.depth() as f64 * self.cost::<C>() + 5.0;
@@ -202,10 +219,10 @@ impl<'a> Plan<'a> {
                     // one of another.
                     let lanes =
                         unsafe { std::slice::from_raw_parts(from, (n - 1) * xs + self.run.0) };
-                    fold_lanes::<C, F>(lanes, self.run.0, xs, results);
+                    describe_lanes::<C, R>(lanes, self.run.0, xs, results);
                 } else {
                     for (i, r) in results.iter_mut().enumerate() {
-                        *r = self.lane::<C, F>(x + (first + i) * xs, &mut buffer);
+                        *r = R::result(&self.lane::<C, R>(x + (first + i) * xs, &mut buffer));
                     }
                 }
                 // SAFETY: NOTE [Views in bounds]; `results` holds `n`.
@@ -215,27 +232,26 @@ impl<'a> Plan<'a> {
         });
     }
 
-    /// The result for the elements that start at `x`.
-    fn lane<C: Acc, F: Fold<C>>(&self, x: usize, buffer: &mut MaybeUninit<[C; BLOCK]>) -> C {
+    /// Describes the elements of the lane that starts at `x`.
+    fn lane<C: Acc, R: Rule<C>>(&self, x: usize, buffer: &mut MaybeUninit<[C; BLOCK]>) -> R::Part {
         let buffer = buffer.as_mut_ptr().cast::<C>();
         let (run, stride, _) = self.run;
         let direct = self.x.dtype == C::DTYPE && stride == 1;
         if direct && self.rows.is_empty() {
-            return self.dense_lane::<C, F>(x, run);
+            return self.dense_lane::<C, R>(x, run);
         }
         let slice = |at: usize, n: usize| {
             // SAFETY: NOTE [Views in bounds]; only called if `direct`.
             unsafe { std::slice::from_raw_parts(address::<C>(&self.x, at), n) }
         };
         let mut cascade = Cascade::new();
-        let join = |a: &mut C, b: &C| *a = F::merge(*a, *b);
         let mut filled = 0;
         visit(&self.rows, x, 0, &mut |x, _| {
             let mut done = 0;
             while done < run {
                 if direct && run >= BLOCK / 4 {
                     let n = (run - done).min(BLOCK);
-                    cascade.push(fold::<C, F>(slice(x + done, n)), join);
+                    cascade.push(describe::<C, R>(slice(x + done, n)), R::merge);
                     done += n;
                     continue;
                 }
@@ -250,7 +266,7 @@ impl<'a> Plan<'a> {
                 if filled == BLOCK {
                     // SAFETY: the buffer is full.
                     let block = unsafe { std::slice::from_raw_parts(buffer, BLOCK) };
-                    cascade.push(fold::<C, F>(block), join);
+                    cascade.push(describe::<C, R>(block), R::merge);
                     filled = 0;
                 }
             }
@@ -258,46 +274,45 @@ impl<'a> Plan<'a> {
         if filled > 0 {
             // SAFETY: so much of the buffer is filled.
             let block = unsafe { std::slice::from_raw_parts(buffer, filled) };
-            cascade.push(fold::<C, F>(block), join);
+            cascade.push(describe::<C, R>(block), R::merge);
         }
-        cascade.finish(join).unwrap_or(F::NEUTRAL)
+        cascade.finish(R::merge).unwrap_or(R::NOTHING)
     }
 
-    /// The result for `n` elements that lie one after the other. The pieces that threads take are
-    /// subtrees of the cascade, so that they change nothing.
-    fn dense_lane<C: Acc, F: Fold<C>>(&self, x: usize, n: usize) -> C {
-        let join = |a: &mut C, b: &C| *a = F::merge(*a, *b);
+    /// Describes `n` elements that lie one after the other. The pieces that threads take are subtrees
+    /// of the cascade, so that they change nothing.
+    fn dense_lane<C: Acc, R: Rule<C>>(&self, x: usize, n: usize) -> R::Part {
         let piece = |range: Range<usize>| {
             let from = address::<C>(&self.x, x + range.start);
             // SAFETY: NOTE [Views in bounds].
             let elements = unsafe { std::slice::from_raw_parts(from, range.len()) };
             if elements.len() <= DENSE_BLOCK {
-                return fold::<C, F>(elements);
+                return describe::<C, R>(elements);
             }
             let mut cascade = Cascade::new();
             for block in elements.chunks(DENSE_BLOCK) {
-                cascade.push(fold::<C, F>(block), join);
+                cascade.push(describe::<C, R>(block), R::merge);
             }
-            cascade.finish(join).unwrap_or(F::NEUTRAL)
+            cascade.finish(R::merge).unwrap_or(R::NOTHING)
         };
         if n <= PIECE {
             return piece(0..n);
         }
-        let mut results = vec![F::NEUTRAL; n.div_ceil(PIECE)];
-        let shared = Shared(results.as_mut_ptr());
+        let mut parts = vec![R::NOTHING; n.div_ceil(PIECE)];
+        let shared = Shared(parts.as_mut_ptr());
         let cost = PIECE as f64 * self.cost::<C>();
-        threads::tasks(results.len(), cost, |i| {
-            let result = piece(i * PIECE..n.min((i + 1) * PIECE));
+        threads::tasks(parts.len(), cost, |i| {
+            let part = piece(i * PIECE..n.min((i + 1) * PIECE));
             // SAFETY: every task has a place of its own.
-            unsafe { *shared.at(i) = result };
+            unsafe { *shared.at(i) = part };
         });
         let mut cascade = Cascade::new();
-        results.into_iter().for_each(|r| cascade.push(r, join));
-        cascade.finish(join).unwrap_or(F::NEUTRAL)
+        parts.into_iter().for_each(|p| cascade.push(p, R::merge));
+        cascade.finish(R::merge).unwrap_or(R::NOTHING)
     }
 
     /// Tiles of neighbouring results, each row after row.
-    fn by_columns<C: Acc, F: Fold<C>>(&self) {
+    fn by_columns<C: Acc, R: Rule<C>>(&self) {
         let columns = self.columns.0;
         let mut rows = self.rows.clone();
         rows.push(self.run);
@@ -310,13 +325,13 @@ impl<'a> Plan<'a> {
                 let (x, out) = places[i / across];
                 let first = i % across * TILE;
                 let n = (columns - first).min(TILE);
-                self.tile::<C, F>(&rows, x, out, first, n, &mut tiles);
+                self.tile::<C, R>(&rows, x, out, first, n, &mut tiles);
             }
         });
     }
 
     /// `n` results from column `first` on.
-    fn tile<C: Acc, F: Fold<C>>(
+    fn tile<C: Acc, R: Rule<C>>(
         &self,
         rows: &[Dim],
         x: usize,
@@ -332,189 +347,169 @@ impl<'a> Plan<'a> {
         let result = if let [(count, stride, _)] = *rows
             && count > piece
         {
-            let mut parts = vec![F::NEUTRAL; count.div_ceil(piece) * n];
+            let width = n * R::FIELDS;
+            let mut parts = vec![R::EMPTY; count.div_ceil(piece) * width];
             let shared = Shared(parts.as_mut_ptr());
             let cost = (piece * n) as f64 * self.cost::<C>();
             threads::tasks(count.div_ceil(piece), cost, |i| {
                 let from = i * piece;
                 let some = [(piece.min(count - from), stride, 0)];
                 let mut tiles = Tiles::new();
-                let sum = self.rows_of_tile::<C, F>(&some, x + from * stride, n, &mut tiles);
+                let part = self.rows_of_tile::<C, R>(&some, x + from * stride, n, &mut tiles);
                 // SAFETY: every task has places of its own.
-                unsafe { shared.slice(i * n..(i + 1) * n) }.copy_from_slice(sum);
+                unsafe { shared.slice(i * width..(i + 1) * width) }.copy_from_slice(part);
             });
-            tiles.clear(n);
-            for part in parts.chunks(n) {
-                tiles.open::<F>().copy_from_slice(part);
-                tiles.close::<F>();
+            tiles.clear(width);
+            for (i, part) in parts.chunks(width).enumerate() {
+                tiles.open::<R>().copy_from_slice(part);
+                tiles.close::<R>(piece.min(count - i * piece));
             }
-            tiles.finish::<F>()
+            tiles.finish::<R>()
         } else {
-            self.rows_of_tile::<C, F>(rows, x, n, tiles)
+            self.rows_of_tile::<C, R>(rows, x, n, tiles)
         };
         // SAFETY: NOTE [Views in bounds]; `result` holds `n`.
         unsafe { store(&self.out, out + first * os, os, n, result.as_ptr()) };
     }
 
-    /// The results of `n` columns over rows that start at `x`.
-    fn rows_of_tile<'t, C: Acc, F: Fold<C>>(
+    /// Describes `n` columns of rows that start at `x`.
+    fn rows_of_tile<'t, C: Acc, R: Rule<C>>(
         &self,
         rows: &[Dim],
         x: usize,
         n: usize,
         tiles: &'t mut Tiles<C>,
     ) -> &'t [C] {
-        let xs = self.columns.1;
-        let direct = self.x.dtype == C::DTYPE && xs == 1;
-        // SAFETY: NOTE [Views in bounds]; only called if `direct`.
-        let row = |at: usize| unsafe { std::slice::from_raw_parts(address::<C>(&self.x, at), n) };
-        tiles.clear(n);
-        if let [(count, stride, _)] = *rows
-            && direct
-        {
-            for first in (0..count).step_by(ROWS) {
-                let tile = tiles.open::<F>();
-                let mut next = first;
-                let end = count.min(first + ROWS);
-                while next + GROUP <= end {
-                    let group = std::array::from_fn(|i| row(x + (next + i) * stride));
-                    merge_rows::<C, F>(tile, group);
-                    next += GROUP;
-                }
-                (next..end).for_each(|i| merge_row::<C, F>(tile, row(x + i * stride)));
-                tiles.close::<F>();
+        tiles.clear(n * R::FIELDS);
+        let mut take = |places: &[usize]| {
+            let rows = Rows::new(&self.x, places, self.columns.1, n);
+            R::describe_rows(tiles.open::<R>(), &rows);
+            tiles.close::<R>(places.len());
+        };
+        let mut places: SmallVec<[usize; ROWS]> = SmallVec::new();
+        visit(rows, x, 0, &mut |x, _| {
+            places.push(x);
+            if places.len() == ROWS {
+                take(&places);
+                places.clear();
             }
-        } else {
-            let mut buffer = [C::ZERO; TILE];
-            let mut held = 0;
-            visit(rows, x, 0, &mut |x, _| {
-                if held == 0 {
-                    tiles.open::<F>();
-                }
-                if direct {
-                    merge_row::<C, F>(tiles.last(), row(x));
-                } else {
-                    // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
-                    unsafe { load(&self.x, x, xs, n, buffer.as_mut_ptr()) };
-                    merge_row::<C, F>(tiles.last(), &buffer[..n]);
-                }
-                held = (held + 1) % ROWS;
-                if held == 0 {
-                    tiles.close::<F>();
-                }
-            });
-            if held > 0 {
-                tiles.close::<F>();
-            }
+        });
+        if !places.is_empty() {
+            take(&places);
         }
-        tiles.finish::<F>()
+        tiles.finish::<R>()
+    }
+}
+
+/// Some elements of each of a few rows.
+struct Rows<'a, C> {
+    x: &'a View<'a>,
+    /// Where they start.
+    places: &'a [usize],
+    stride: usize,
+    n: usize,
+    of: PhantomData<C>,
+}
+
+impl<'a, C: Acc> Rows<'a, C> {
+    /// `n` elements at a distance of `stride` from each place.
+    fn new(x: &'a View<'a>, places: &'a [usize], stride: usize, n: usize) -> Self {
+        Self {
+            x,
+            places,
+            stride,
+            n,
+            of: PhantomData,
+        }
+    }
+
+    /// The number of rows.
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Calls `f` with [`GROUP`] rows at a time, or with one.
+    fn each(&self, mut f: impl FnMut(&[&[C]])) {
+        if self.x.dtype == C::DTYPE && self.stride == 1 {
+            let row = |at: usize| {
+                // SAFETY: NOTE [Views in bounds]; the type is the view's.
+                unsafe { std::slice::from_raw_parts(address::<C>(self.x, at), self.n) }
+            };
+            let (groups, rest) = self.places.as_chunks::<GROUP>();
+            groups.iter().for_each(|places| f(&places.map(row)));
+            rest.iter().for_each(|&at| f(&[row(at)]));
+            return;
+        }
+        let mut buffer = [C::ZERO; TILE];
+        for &at in self.places {
+            // SAFETY: NOTE [Views in bounds]; the buffer has room for `n`.
+            unsafe { load(self.x, at, self.stride, self.n, buffer.as_mut_ptr()) };
+            f(&[&buffer[..self.n]]);
+        }
     }
 }
 
 /// A [`Cascade`] of tiles of one width, in one piece of memory.
 struct Tiles<C> {
-    /// Partial results of falling numbers of tiles.
+    /// Descriptions of falling numbers of tiles.
     parts: Vec<C>,
+    /// How many rows each describes.
+    counts: SmallVec<[usize; 16]>,
     width: usize,
-    count: usize,
+    closed: usize,
 }
 
 impl<C: Acc> Tiles<C> {
     fn new() -> Self {
         Self {
             parts: Vec::new(),
+            counts: SmallVec::new(),
             width: 0,
-            count: 0,
+            closed: 0,
         }
     }
 
     /// Begins again, with tiles of another width.
     fn clear(&mut self, width: usize) {
         self.parts.clear();
-        (self.width, self.count) = (width, 0);
+        self.counts.clear();
+        (self.width, self.closed) = (width, 0);
     }
 
-    /// The next tile, neutral.
-    fn open<F: Fold<C>>(&mut self) -> &mut [C] {
+    /// The next tile, which describes nothing yet.
+    fn open<R: Rule<C>>(&mut self) -> &mut [C] {
         let start = self.parts.len();
-        self.parts.resize(start + self.width, F::NEUTRAL);
-        self.last()
-    }
-
-    /// The tile that is open.
-    fn last(&mut self) -> &mut [C] {
-        let start = self.parts.len() - self.width;
+        self.parts.resize(start + self.width, R::EMPTY);
         &mut self.parts[start..]
     }
 
-    /// Takes the tile that is open.
-    fn close<F: Fold<C>>(&mut self) {
-        (0..self.count.trailing_ones()).for_each(|_| self.join::<F>());
-        self.count += 1;
+    /// Takes the tile that is open, and describes so many rows.
+    fn close<R: Rule<C>>(&mut self, count: usize) {
+        self.counts.push(count);
+        (0..self.closed.trailing_ones()).for_each(|_| self.join::<R>());
+        self.closed += 1;
     }
 
-    /// The result.
-    fn finish<F: Fold<C>>(&mut self) -> &[C] {
-        if self.count == 0 {
-            self.open::<F>();
+    /// The tile that describes all rows.
+    fn finish<R: Rule<C>>(&mut self) -> &[C] {
+        if self.closed == 0 {
+            self.open::<R>();
         }
         while self.parts.len() > self.width {
-            self.join::<F>();
+            self.join::<R>();
         }
         &self.parts
     }
 
-    fn join<F: Fold<C>>(&mut self) {
+    fn join<R: Rule<C>>(&mut self) {
         let start = self.parts.len() - self.width;
         let (parts, last) = self.parts.split_at_mut(start);
-        merge_tile::<C, F>(&mut parts[start - self.width..], last);
-        self.parts.truncate(start);
-    }
-}
-
-versions! {
-    /// Folds lanes of `run` elements that start at a distance of `stride`.
-    fn fold_lanes<C: Acc, F: Fold<C>>(x: &[C], run: usize, stride: usize, results: &mut [C])
-        = fold_lanes_body;
-    /// Merges the elements of `row` into `tile`.
-    fn merge_row<C: Acc, F: Fold<C>>(tile: &mut [C], row: &[C]) = merge_row_body;
-    /// Merges the elements of several rows into `tile`, one after the other.
-    fn merge_rows<C: Acc, F: Fold<C>>(tile: &mut [C], rows: [&[C]; GROUP]) = merge_rows_body;
-    /// Merges the results `part` into `tile`.
-    fn merge_tile<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) = merge_tile_body;
-}
-
-#[inline(always)]
-fn fold_lanes_body<C: Acc, F: Fold<C>>(x: &[C], run: usize, stride: usize, results: &mut [C]) {
-    for (i, r) in results.iter_mut().enumerate() {
-        *r = fold_body::<C, F>(&x[i * stride..][..run]);
-    }
-}
-
-#[inline(always)]
-fn merge_row_body<C: Acc, F: Fold<C>>(tile: &mut [C], row: &[C]) {
-    for (a, &b) in tile.iter_mut().zip(row) {
-        *a = F::merge(*a, F::lift(b));
-    }
-}
-
-#[inline(always)]
-fn merge_rows_body<C: Acc, F: Fold<C>>(tile: &mut [C], rows: [&[C]; GROUP]) {
-    let n = tile.len();
-    let [a, b, c, d] = rows.map(|row| &row[..n]);
-    for i in 0..n {
-        let mut sum = tile[i];
-        for x in [a[i], b[i], c[i], d[i]] {
-            sum = F::merge(sum, F::lift(x));
+        if let [.., a, b] = &mut self.counts[..] {
+            R::merge_tiles(&mut parts[start - self.width..], last, [*a, *b]);
+            *a += *b;
         }
-        tile[i] = sum;
-    }
-}
-
-#[inline(always)]
-fn merge_tile_body<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) {
-    for (a, &b) in tile.iter_mut().zip(part) {
-        *a = F::merge(*a, b);
+        self.counts.pop();
+        self.parts.truncate(start);
     }
 }
 

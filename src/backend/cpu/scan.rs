@@ -343,17 +343,23 @@ versions! {
 }
 
 #[inline(always)]
-fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], mut carry: C) -> C {
-    let y = &mut y[..x.len()];
-    // Whole groups on their own, so that their loop is unrolled.
-    let whole = x.len() - x.len() % F::GROUP;
-    let mut start = 0;
-    while start < whole {
-        carry = group::<C, F>(&x[start..][..F::GROUP], &mut y[start..][..F::GROUP], carry);
-        start += F::GROUP;
+fn along_body<C: Acc, F: Running<C>>(x: &[C], y: &mut [C], carry: C) -> C {
+    match F::GROUP {
+        1 => by_groups::<C, F, 1>(x, y, carry),
+        _ => by_groups::<C, F, GROUP>(x, y, carry),
     }
-    if whole < x.len() {
-        carry = group::<C, F>(&x[whole..], &mut y[whole..], carry);
+}
+
+#[inline(always)]
+fn by_groups<C: Acc, F: Running<C>, const N: usize>(x: &[C], y: &mut [C], mut carry: C) -> C {
+    // Whole groups on their own, so that their loop is unrolled.
+    let (whole, rest) = x.as_chunks::<N>();
+    let (outs, out_rest) = y[..x.len()].as_chunks_mut::<N>();
+    for (x, y) in whole.iter().zip(outs) {
+        carry = group::<C, F>(x, y, carry);
+    }
+    if !rest.is_empty() {
+        carry = group::<C, F>(rest, out_rest, carry);
     }
     carry
 }

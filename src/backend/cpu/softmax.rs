@@ -266,6 +266,8 @@ fn lanes<C: Acc>(
         });
         return;
     }
+    // Where a lane is written over an input's, that is copied first.
+    let is_over = |v: usize| views[v].storage.same(views[0].storage);
     let elements: Vec<_> = views
         .iter()
         .map(|v| {
@@ -284,9 +286,16 @@ fn lanes<C: Acc>(
         let mut result = Vec::new();
         walk.elements_in(range, |at: [usize; MOST]| {
             let mut ins: [&[C]; 2] = [&[]; 2];
-            for (i, buffer) in buffers.iter_mut().enumerate().take(views.len() - 1) {
-                // SAFETY: NOTE [Views in bounds]; the output is written after the last use.
-                ins[i] = unsafe { elements[i + 1].read(&views[i + 1], at[i + 1], buffer) };
+            for (v, buffer) in (1..views.len()).zip(&mut buffers) {
+                // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
+                ins[v - 1] = unsafe {
+                    if is_over(v) {
+                        elements[v].copy(&views[v], at[v], buffer);
+                        buffer
+                    } else {
+                        elements[v].read(&views[v], at[v], buffer)
+                    }
+                };
             }
             // SAFETY: NOTE [Views in bounds], NOTE [Aliasing].
             unsafe { elements[0].fill(&views[0], at[0], &mut result, |out| lane(ins, out)) };

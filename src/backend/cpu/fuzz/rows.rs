@@ -24,7 +24,12 @@ fn best(lane: &[f64], better: fn(&f64, &f64) -> bool) -> usize {
 fn reduced(f: Reduction, lane: &[f64]) -> f64 {
     match f {
         Reduction::Sum => lane.iter().sum::<f64>() + 0.0,
+        Reduction::SumNumbers => lane.iter().filter(|x| !x.is_nan()).sum::<f64>() + 0.0,
         Reduction::SumSquares => lane.iter().map(|x| x * x).sum::<f64>() + 0.0,
+        Reduction::SquaredDistances => {
+            let mean = total(lane.iter().copied()) / lane.len() as f64;
+            total(lane.iter().map(|x| (x - mean).powi(2)))
+        }
         Reduction::Prod => lane.iter().product(),
         Reduction::Max => lane[best(lane, f64::gt)],
         Reduction::Min => lane[best(lane, f64::lt)],
@@ -59,7 +64,9 @@ fn summands(draw: &mut Draw, f: Reduction, dtype: DType, n: usize) -> Vec<f64> {
 #[test]
 fn reductions() {
     use Reduction::*;
-    let all = [Sum, SumSquares, Prod, Max, Min, ArgMax, ArgMin, Any, All];
+    let all = [
+        Sum, SumNumbers, SumSquares, Prod, Max, Min, ArgMax, ArgMin, Any, All,
+    ];
     fuzz(900, |draw| {
         let f = draw.choose(&all);
         let dtype = draw.pick(&DType::ALL);
@@ -85,8 +92,8 @@ fn reductions() {
         let wide = match f {
             ArgMax | ArgMin => DType::I64,
             Any | All => DType::Bool,
-            Sum | SumSquares | Prod if !dtype.is_float() => DType::I64,
-            Sum | SumSquares if draw.once_in(4) => DType::F64,
+            Sum | SumNumbers | SumSquares | Prod if !dtype.is_float() => DType::I64,
+            Sum | SumNumbers | SumSquares if draw.once_in(4) => DType::F64,
             _ => dtype,
         };
         let out = draw.output(wide, &kept);
@@ -113,11 +120,12 @@ fn reductions() {
         let swallows = |lane: &Vec<f64>| lane.iter().any(|x| x.is_finite() && x.abs() > 1e20);
         expect_within(&out.values(), &want, |i| {
             let squares = |x: &f64| if f == SumSquares { x * x } else { x.abs() };
-            let size: f64 = lanes[i].iter().map(squares).sum();
+            let numbers = lanes[i].iter().filter(|x| f != SumNumbers || !x.is_nan());
+            let size: f64 = numbers.map(squares).sum();
             match f {
-                Sum | SumSquares if swallows(&lanes[i]) => 64.0 * epsilon(wide) * size,
+                Sum | SumNumbers | SumSquares if swallows(&lanes[i]) => 64.0 * epsilon(wide) * size,
                 // And others swallow what is tiny.
-                Sum => 1e-38,
+                Sum | SumNumbers => 1e-38,
                 _ => 0.0,
             }
         });
@@ -127,8 +135,10 @@ fn reductions() {
 /// With a fixed tree the error grows with the depth of the tree, not with the number of terms.
 #[test]
 fn rough_sums_are_within_their_bounds() {
+    use Reduction::{SquaredDistances, Sum, SumSquares};
     fuzz(300, |draw| {
-        let f = draw.choose(&[Reduction::Sum, Reduction::SumSquares]);
+        let sums = [Sum, SumSquares, SquaredDistances];
+        let f = draw.choose(&sums);
         let dtype = draw.pick(&FLOATS);
         // More squares would not be finite in the smallest type.
         let shape = draw.any_shape(if dtype == DType::F16 { 4000 } else { 40_000 });
@@ -142,22 +152,32 @@ fn rough_sums_are_within_their_bounds() {
         let out = draw.output(dtype, &kept);
         CPU.reduce(f, out.view(), x.view(), &dims);
         let values = x.values();
-        let terms: Vec<Vec<f64>> = groups(&shape, &dims)
+        let lanes: Vec<Vec<f64>> = groups(&shape, &dims)
             .iter()
-            .map(|group| {
-                let term = |i: &usize| match f {
-                    Reduction::Sum => values[*i],
-                    _ => values[*i] * values[*i],
-                };
-                group.iter().map(term).collect()
-            })
+            .map(|group| group.iter().map(|i| values[*i]).collect())
             .collect();
-        let want: Vec<f64> = terms.iter().map(|t| total(t.iter().copied())).collect();
+        let exactly = |lane: &Vec<f64>| match f {
+            Sum => total(lane.iter().copied()),
+            SumSquares => total(lane.iter().map(|x| x * x)),
+            _ => reduced(f, lane),
+        };
+        let want: Vec<f64> = lanes.iter().map(exactly).collect();
         expect_within(&out.values(), &want, |i| {
-            let size: f64 = terms[i].iter().map(|x| x.abs()).sum();
+            let size: f64 = match f {
+                Sum => lanes[i].iter().map(|x| x.abs()).sum(),
+                _ => want[i],
+            };
             // Some terms one after the other, then sums of two.
-            let depth = 100.0 + (terms[i].len() as f64 + 1.0).log2();
-            depth * epsilon(dtype.compute()) * size + stored(dtype, want[i])
+            let depth = 100.0 + (lanes[i].len() as f64 + 1.0).log2();
+            let exact = epsilon(dtype.compute());
+            // A mean that is off by its own rounding adds the square of that to each distance.
+            let off = if f == SquaredDistances {
+                let greatest = lanes[i].iter().fold(0.0f64, |a, x| a.max(x.abs()));
+                lanes[i].len() as f64 * (depth * exact * greatest).powi(2)
+            } else {
+                0.0
+            };
+            depth * exact * size + off + stored(dtype, want[i])
         });
     });
 }
@@ -276,10 +296,17 @@ fn softmax_and_its_derivative() {
         });
 
         let values = draw.rough(dtype, n);
-        let g = draw.shared_input(dtype, &shape, &values);
-        let out = draw.output(dtype, &shape);
-        CPU.softmax_backward(log, out.view(), g.view(), y.view(), dim);
-        let (g, y) = (g.values(), y.values());
+        let in_place = draw.once_in(2);
+        let cotangent = draw.input_in(dtype, &shape, &values, !in_place);
+        let g = cotangent.values();
+        let out = if in_place {
+            draw.will_write(&cotangent);
+            cotangent.clone()
+        } else {
+            draw.output(dtype, &shape)
+        };
+        CPU.softmax_backward(log, out.view(), cotangent.view(), y.view(), dim);
+        let y = y.values();
         // What each element is the difference of.
         let terms = |g: &[f64], y: &[f64]| -> Vec<[f64; 2]> {
             let pairs = g.iter().zip(y);

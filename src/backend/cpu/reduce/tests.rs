@@ -32,7 +32,12 @@ fn written_out(f: Reduction, x: &[f64]) -> f64 {
     let truth = |b: bool| f64::from(u8::from(b));
     match f {
         Reduction::Sum => x.iter().sum(),
+        Reduction::SumNumbers => x.iter().filter(|x| !x.is_nan()).sum(),
         Reduction::SumSquares => x.iter().map(|x| x * x).sum(),
+        Reduction::SquaredDistances => {
+            let mean = x.iter().sum::<f64>() / x.len() as f64;
+            x.iter().map(|x| (x - mean).powi(2)).sum()
+        }
         Reduction::Prod => x.iter().product(),
         Reduction::Max => x[extremum(|a, b| a > b)],
         Reduction::Min => x[extremum(|a, b| a < b)],
@@ -43,8 +48,10 @@ fn written_out(f: Reduction, x: &[f64]) -> f64 {
     }
 }
 
-const ALL: [Reduction; 9] = [
+/// Those that all types have.
+const ALL: [Reduction; 10] = [
     Reduction::Sum,
+    Reduction::SumNumbers,
     Reduction::SumSquares,
     Reduction::Prod,
     Reduction::Max,
@@ -60,7 +67,11 @@ fn result(f: Reduction, x: DType) -> DType {
     match f {
         Reduction::ArgMax | Reduction::ArgMin => DType::I64,
         Reduction::Any | Reduction::All => DType::Bool,
-        Reduction::Sum | Reduction::SumSquares | Reduction::Prod if !x.is_float() => DType::I64,
+        Reduction::Sum | Reduction::SumNumbers | Reduction::SumSquares | Reduction::Prod
+            if !x.is_float() =>
+        {
+            DType::I64
+        }
         _ => x,
     }
 }
@@ -108,6 +119,7 @@ fn agrees_with_loops_over_any_dimensions() {
         let wide = Array::new(DType::F64, shape, &values);
         for mask in 0..1usize << shape.len() {
             let dims: Vec<usize> = (0..shape.len()).filter(|d| mask >> d & 1 == 1).collect();
+            check(Reduction::SquaredDistances, &x, &dims, DType::F32);
             for f in ALL {
                 check(f, &x, &dims, DType::F32);
                 check(f, &x.scattered(), &dims, DType::F32);
@@ -134,6 +146,9 @@ fn takes_every_dtype() {
         };
         let x = Array::new(dtype, &[2, 3, 20], &numbers);
         for dims in [&[0][..], &[1], &[2], &[0, 1], &[1, 2], &[0, 1, 2]] {
+            if dtype.is_float() {
+                check(Reduction::SquaredDistances, &x, dims, dtype);
+            }
             for f in ALL {
                 // Products of many integers wrap, where the reference rounds.
                 if f != Reduction::Prod || dims.len() == 1 {
@@ -172,10 +187,15 @@ fn gives_the_neutral_element_for_nothing() {
         let x = Array::new(dtype, &[2, 0, 3], &[]);
         for (f, expected) in [
             (Reduction::Sum, 0.0),
+            (Reduction::SumNumbers, 0.0),
+            (Reduction::SquaredDistances, 0.0),
             (Reduction::Prod, 1.0),
             (Reduction::Any, 0.0),
             (Reduction::All, 1.0),
         ] {
+            if f == Reduction::SquaredDistances && !dtype.is_float() {
+                continue;
+            }
             let out = result(f, dtype);
             assert_eq!(run(f, &x, &[1], out).values(), [expected; 6]);
             assert_eq!(run(f, &x, &[0, 1, 2], out).values(), [expected]);
@@ -246,7 +266,7 @@ fn takes_wide_and_long_columns() {
     for shape in [[35, 1025], [20_000, 20], [2_100, 130]] {
         let values = noise(shape[0] * shape[1], 6);
         let x = Array::new(DType::F32, &shape, &values);
-        for f in [Reduction::Sum, Reduction::Max] {
+        for f in [Reduction::Sum, Reduction::Max, Reduction::SquaredDistances] {
             check(f, &x, &[0], DType::F32);
             check(f, &x.scattered(), &[0], DType::F32);
         }
@@ -310,6 +330,31 @@ fn sums_pairwise() {
     let columns = x.strided(&[n / 16, 16], &[16, 1], 0);
     let by_columns = run(Reduction::Sum, &columns, &[0], DType::F32).values();
     assert!(close(&by_columns, &[exact / 16.0; 16], 3e-7));
+}
+
+/// Distances from a mean that is far from 0, in more parts than one thread takes, and with an element
+/// that is far from all others at either end.
+#[test]
+fn squared_distances_do_not_cancel() {
+    let n = 70_000;
+    let far = |x: f64| 1000.0 + x;
+    for (at, outlier) in [(0, 0.0), (0, 1e6), (n - 1, 1e6)] {
+        let mut values: Vec<f64> = noise(n, 7).into_iter().map(far).collect();
+        values[at] += outlier;
+        for (dtype, error) in [(DType::F32, 5e-7), (DType::F64, 1e-12)] {
+            let x = Array::new(dtype, &[n], &values);
+            let exact = [written_out(Reduction::SquaredDistances, &x.values())];
+            let columns = x.strided(&[n / 20, 20], &[20, 1], 0);
+            for (x, dims) in [(&x, &[0][..]), (&x.scattered(), &[0]), (&columns, &[0, 1])] {
+                let got = run(Reduction::SquaredDistances, x, dims, dtype).values();
+                assert!(close(&got, &exact, error), "{got:?} {exact:?}");
+            }
+        }
+        let columns = Array::new(DType::F32, &[n / 20, 20], &values);
+        check(Reduction::SquaredDistances, &columns, &[0], DType::F32);
+        let rows = columns.transpose(0, 1);
+        check(Reduction::SquaredDistances, &rows, &[1], DType::F32);
+    }
 }
 
 #[test]

@@ -67,6 +67,24 @@ def _(make):
     yield Sample(make(0, 3))
 
 
+@op("prelu", ref=lambda x, w: np.where(x > 0, x, w * x))
+def _(make):
+    yield Sample(make(3, 4), make(3, 4))
+    yield Sample(make(2, 3, 2), make(3, 1))
+    yield Sample(make(2, 3), make())
+    yield Sample(make(), make())
+    yield Sample(make(0, 3), make(1))
+
+
+@op("hardshrink", ref=lambda x, bound=0.5: np.where(np.abs(x) <= bound, 0, x))
+@op("softshrink", ref=lambda x, bound=0.5: x - np.clip(x, -bound, bound))
+def _(make):
+    yield Sample(make(3, 4))
+    yield Sample(make(), 0.25)
+    yield Sample(make(2, 3), 0)
+    yield Sample(make(0, 3))
+
+
 @op("threshold", ref=lambda x, t, v: np.where(x > t, x, v), dtypes="float|int")
 def _(make):
     yield Sample(make(3, 4), 0, 3)
