@@ -77,11 +77,16 @@ fn ahead_of_line<T>(row: &[T]) -> usize {
     row.as_ptr().align_offset(LINE)
 }
 
+/// Elements that a second pass finds in the first cache.
+const BLOCK: usize = 1024;
+
 /// The rows of an output in the pieces that loops run over: see [`ahead_of_line`].
 struct Pieces<'a, C> {
     left: &'a mut [C],
     /// Elements of a row.
     width: usize,
+    /// The most elements of a piece.
+    most: usize,
     row: usize,
     /// Elements of the row that have passed.
     passed: usize,
@@ -89,10 +94,11 @@ struct Pieces<'a, C> {
 
 impl<'a, C> Pieces<'a, C> {
     #[inline(always)]
-    fn new(out: &'a mut [C], width: usize) -> Self {
+    fn new(out: &'a mut [C], width: usize, most: usize) -> Self {
         Self {
             left: out,
             width,
+            most,
             row: 0,
             passed: 0,
         }
@@ -110,7 +116,7 @@ impl<'a, C> Iterator for Pieces<'a, C> {
         }
         let n = self.width - self.passed;
         let ahead = ahead_of_line(&self.left[..n]);
-        let n = if ahead == 0 { n } else { ahead };
+        let n = if ahead == 0 { n.min(self.most) } else { ahead };
         let (piece, left) = std::mem::take(&mut self.left).split_at_mut(n);
         let item = (self.row, self.passed, piece);
         self.left = left;
@@ -183,7 +189,7 @@ macro_rules! functors {
                     Functor::$name => {
                         functors!(
                             @block $domain |$($arg),*| [$($($p),*)?]
-                            { $body } { $($rare, $slow)? } { $($number)? }
+                            { $body } { $(BLOCK, $rare, $slow)? } { $($number)? }
                         );
                         &BLOCKS
                     }
@@ -206,16 +212,16 @@ macro_rules! functors {
         static BLOCKS: Blocks = Blocks { f32: None, f64: None, i64: Some(run::<i64>) };
     };
     (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] { $body:expr } {} {}) => {
-        functors!(@fn $bound |$($arg),*| [$($p),*] { $body } { false, $body } {});
+        functors!(@fn $bound |$($arg),*| [$($p),*] { $body } { usize::MAX, false, $body } {});
     };
     (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*]
-        { $body:expr } { $rare:expr, $slow:expr } {}) => {
+        { $body:expr } { $most:expr, $rare:expr, $slow:expr } {}) => {
         #[allow(unused_variables, unused_mut, unused_assignments)]
         #[inline(always)]
         fn body<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) {
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
-            for (row, at, out) in Pieces::new(out, n) {
+            for (row, at, out) in Pieces::new(out, n, $most) {
                 let n = out.len();
                 let mut k = 0;
                 $( let $arg = &ins[k].row(row)[at..][..n]; k += 1; )*
@@ -247,7 +253,7 @@ macro_rules! functors {
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
             let (x, y) = (ins[0], ins[1]);
-            let pieces = Pieces::new(out, n);
+            let pieces = Pieces::new(out, n, usize::MAX);
             match (x.width, y.width) {
                 (1, 1) => for (row, _, out) in pieces {
                     let ($x, $y) = (x.row(row)[0], y.row(row)[0]);

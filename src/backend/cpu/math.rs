@@ -260,6 +260,16 @@ macro_rules! binary {
     )* };
 }
 
+/// Trigonometric functions of large angles.
+macro_rules! far {
+    ($($name:ident=$f:path, $library:path;)*) => { $(
+        #[inline(always)]
+        fn $name(self) -> Self {
+            trigonometric::far(self, $f, $library)
+        }
+    )* };
+}
+
 /// Functions computed in `f64` for both types.
 macro_rules! via_f64 {
     ($t:ty: $($name:ident=$f:path,)*) => { $(
@@ -356,7 +366,7 @@ macro_rules! float {
             $($own)*
             #[inline(always)]
             fn is_far(self) -> bool {
-                f64::from(self).abs() > <$t>::GREATEST
+                <$t>::abs(self) > <$t>::GREATEST
             }
             #[inline(always)]
             fn polygamma(self, n: Self) -> Self {
@@ -396,8 +406,11 @@ macro_rules! float {
                 logaddexp=logaddexp::logaddexp, logaddexp2=logaddexp::logaddexp2,
                 atan2=inverse::atan2, copysign=<$t>::copysign,
             );
-            via_f64!($t:
-                sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, sinc=gamma::sinc,
+            via_f64!($t: sinc=gamma::sinc,);
+            far!(
+                sin_far=trigonometric::sin, libm::sin;
+                cos_far=trigonometric::cos, libm::cos;
+                tan_far=trigonometric::tan, libm::tan;
             );
         }
     };

@@ -8,8 +8,8 @@
 //! product, a quotient or a root lost is one fused operation away: sums that cancel and factors that
 //! are used twice carry it along as a second number. Helpers are generic functions, loops and
 //! `#[inline(always)]`: one that the compiler leaves outside would have no vectors, and call the C
-//! library for each multiplication. Polynomials meet their function at the roots of a Chebyshev
-//! polynomial: of degree `d` on `[a, b]`, at the `d + 1` points
+//! library for each multiplication. Unless their place says otherwise, polynomials meet their function
+//! at the roots of a Chebyshev polynomial: of degree `d` on `[a, b]`, at the `d + 1` points
 //! `(a + b) / 2 + (b - a) / 2 cos((2 k + 1) pi / (2 d + 2))`, solved for in 40 to 60 digits.
 //! One text serves `f32` and `f64`, by constants of their own. `docs/accuracy.md` has what was
 //! measured.
@@ -48,6 +48,10 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     fn fma(self, y: Self, z: Self) -> Self;
     /// The upper half of the digits; a product of two heads is exact.
     fn head(self) -> Self;
+    /// Whether a bit of the number's is set, counted from the lowest one.
+    fn bit(self, number: u32) -> bool;
+    /// `-self` if [`Real::bit`] of `bits` is set, else `self`.
+    fn negated_by_bit(self, bits: Self, number: u32) -> Self;
 
     /// `(n, bits)` with the whole number `n` nearest to `self * y`, and `bits = n + k + MAGIC`, whose
     /// low bits are those of `n + k`, up to a quarter of [`Real::MAGIC`].
@@ -188,6 +192,16 @@ macro_rules! real {
                 #[inline(always)]
                 fn head(self) -> $t {
                     $t::from_bits(self.to_bits() & !((1 << $half) - 1))
+                }
+                #[inline(always)]
+                fn bit(self, number: u32) -> bool {
+                    self.to_bits() >> number & 1 != 0
+                }
+                #[inline(always)]
+                fn negated_by_bit(self, bits: $t, number: u32) -> $t {
+                    const SIGN: $bits = 1 << (<$bits>::BITS - 1);
+                    let sign = bits.to_bits() << (<$bits>::BITS - 1 - number) & SIGN;
+                    $t::from_bits(self.to_bits() ^ sign)
                 }
             }
         };
