@@ -3,36 +3,48 @@
 //! `erfinv(x) / x` is a smooth function of `w = -ln(1 - x^2)`, and for large `w` of its root: the
 //! form of Giles (GPU Computing Gems, 2012).
 
-use super::log::{Log, ln};
-use super::real::poly_parts;
+use super::real::{Real, poly_halves, poly_parts};
+use std::f64::consts::LN_2;
 
-/// Coefficients of the inverse. Each was fitted with those before it rounded.
-pub(super) trait Inverse: Log {
+/// Coefficients of the inverse.
+pub(super) trait Inverse: Real {
+    /// `(ln(1 + f) - f) / f^2` in powers of `f`, for `1 + f` between the roots of 1/2 and 2: with errors of
+    /// 2^-27 and 2^-54 of 1.
+    const LN: &'static [Self];
     /// Up to which `w` the first polynomial holds.
     const BOUND: Self;
-    /// A centre, and `erfinv(x) / x` in powers of the difference of `w` and it, from 0 on: with
-    /// errors of 2^-26 and 2^-54.
+    /// A centre, and `erfinv(x) / x` in powers of the difference of `w` and it, from 0 on: with errors of
+    /// 2^-27 and 2^-54.
     const NEAR: (Self, &'static [Self]);
     /// Likewise for `sqrt(w)`, up to the `w` of the number before 1: with errors of 2^-26 and 2^-54.
     const FAR: (Self, &'static [Self]);
 }
 
 impl Inverse for f32 {
+    const LN: &'static [f32] = &[
+        -0.499_999_82,
+        0.333_342_25,
+        -0.250_024_83,
+        0.199_536_19,
+        -0.165_524_96,
+        0.149_793_01,
+        -0.144_407_2,
+        0.087_322_05,
+    ];
     const BOUND: f32 = 5.0;
     const NEAR: (f32, &'static [f32]) = (
-        2.5,
+        0.0,
         &[
-            1.501_409_4,
-            0.246_640_3,
-            -0.004_177_513_5,
-            -0.001_252_756_9,
-            2.184_314_5e-4,
-            -4.955_589e-6,
-            -3.487_051_3e-6,
-            4.646_303_2e-7,
-            2.617_920_3e-8,
-            -8.687_029e-9,
-            -1.265_705_7e-10,
+            0.886_226_9,
+            0.232_013_82,
+            0.011_548_647_4,
+            -0.002_334_280_9,
+            -1.274_993_7e-4,
+            4.457_659e-5,
+            3.978_992e-6,
+            -1.975_545e-6,
+            2.209_246_55e-7,
+            -8.785_951e-9,
         ],
     );
     const FAR: (f32, &'static [f32]) = (
@@ -53,6 +65,26 @@ impl Inverse for f32 {
 }
 
 impl Inverse for f64 {
+    const LN: &'static [f64] = &[
+        -0.499_999_999_999_945_04,
+        0.333_333_333_333_28,
+        -0.250_000_000_018_258_56,
+        0.200_000_000_024_987_4,
+        -0.166_666_664_601_284_63,
+        0.142_857_139_065_739_94,
+        -0.125_000_112_109_040_8,
+        0.111_111_373_799_327_66,
+        -0.099_996_703_840_630_17,
+        0.090_899_458_948_271_4,
+        -0.083_386_796_362_198_45,
+        0.077_121_326_291_071_25,
+        -0.071_001_361_786_823_19,
+        0.064_396_183_908_247_29,
+        -0.063_127_758_003_981_67,
+        0.071_778_793_913_813_68,
+        -0.067_654_569_614_534_05,
+        0.030_650_440_477_028_94,
+    ];
     const BOUND: f64 = 6.0;
     const NEAR: (f64, &'static [f64]) = (
         3.0,
@@ -124,11 +156,16 @@ impl Inverse for f64 {
 /// The `y` with `erf(y) = x`; NaN beyond 1.
 #[inline(always)]
 pub(super) fn erfinv<T: Inverse>(x: T) -> T {
-    let w = -ln((-x).fma(x, T::ONE));
+    // An absolute error of w is enough.
+    let (m, e) = (-x).fma(x, T::ONE).split_normal();
+    let f = m - T::ONE;
+    let w = -e.fma(T::of(LN_2), (f * f).fma(poly_halves(f, T::LN), f));
     let near = poly_parts(w - T::NEAR.0, T::NEAR.1);
     let far = poly_parts(w.sqrt() - T::FAR.0, T::FAR.1);
     let (p, low) = if w < T::BOUND { near } else { far };
     // A zero keeps its sign.
     let y = x.fma(p, x * low).copysign(x);
-    if x.abs() == T::ONE { x * T::INF } else { y }
+    let a = x.abs();
+    let y = if a < T::ONE { y } else { T::NAN };
+    if a == T::ONE { x * T::INF } else { y }
 }
