@@ -396,6 +396,7 @@ macro_rules! float {
                 sin=trigonometric::sin, cos=trigonometric::cos, tan=trigonometric::tan,
                 asin=inverse::asin, acos=inverse::acos, atan=inverse::atan,
                 sinh=hyperbolic::sinh, cosh=hyperbolic::cosh, tanh=hyperbolic::tanh,
+                erf=erf::erf, erfc=erf::erfc, gelu=erf::gelu, gelu_slope=erf::gelu_slope,
                 erfinv=erfinv::erfinv, lgamma=gamma::lgamma, lgamma_reflected=gamma::lgamma_reflected,
                 digamma=gamma::digamma, digamma_reflected=gamma::digamma_reflected,
                 asinh=hyperbolic::asinh, acosh=hyperbolic::acosh, atanh=hyperbolic::atanh,
@@ -417,21 +418,9 @@ macro_rules! float {
 }
 
 float!(f32, {
-    unary!(
-        erf = erf::erf_f32,
-        erfc = erf::erfc_f32,
-        gelu = erf::gelu_f32,
-        gelu_slope = erf::gelu_slope_f32,
-    );
     binary!(hypot = hypot_f32, nextafter = libm::nextafterf,);
 });
 float!(f64, {
-    unary!(
-        erf = erf::erf,
-        erfc = erf::erfc,
-        gelu = erf::gelu,
-        gelu_slope = erf::gelu_slope,
-    );
     binary!(hypot = libm::hypot, nextafter = libm::nextafter,);
 });
 

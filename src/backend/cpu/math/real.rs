@@ -46,8 +46,6 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     fn split(self) -> (Self, Self);
     /// `self * y + z`, rounded once: one instruction where the processor fuses the two.
     fn fma(self, y: Self, z: Self) -> Self;
-    /// The upper half of the digits; a product of two heads is exact.
-    fn head(self) -> Self;
     /// Whether a bit of the number's is set, counted from the lowest one.
     fn bit(self, number: u32) -> bool;
     /// `-self` if [`Real::bit`] of `bits` is set, else `self`.
@@ -64,13 +62,6 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     #[inline(always)]
     fn power(n: Self) -> Self {
         Self::power_of_bits(n + (Self::MAGIC + Self::BIAS))
-    }
-    /// `self * 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`]: rounded once, for a `self` whose
-    /// exponent is small beside the type's.
-    #[inline(always)]
-    fn scale(self, bits: Self) -> Self {
-        let (first, second) = Self::powers_of_bits(bits);
-        self * first * second
     }
     /// `(1 + q) 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`] and a `q` of at most 1/2 in
     /// magnitude: rounded, too, to a denormal number or infinity.
@@ -132,7 +123,7 @@ pub(super) fn poly_by_pairs<T: Real>(x: T, square: T, c: &[T]) -> T {
 }
 
 macro_rules! real {
-    ($t:ident, $bits:ty, $mantissa:expr, $bias:expr, $half:expr, $magic:expr,
+    ($t:ident, $bits:ty, $mantissa:expr, $bias:expr, $magic:expr,
      $root:expr, $ln2_hi:expr, $ln2_lo:expr) => {
         const _: () = {
             /// `m`, and the exponent's field as the low bits of a number.
@@ -190,10 +181,6 @@ macro_rules! real {
                     self.mul_add(y, z)
                 }
                 #[inline(always)]
-                fn head(self) -> $t {
-                    $t::from_bits(self.to_bits() & !((1 << $half) - 1))
-                }
-                #[inline(always)]
                 fn bit(self, number: u32) -> bool {
                     self.to_bits() >> number & 1 != 0
                 }
@@ -213,7 +200,6 @@ real!(
     u32,
     23,
     127.0,
-    12,
     12_582_912.0,
     0x3F35_04F3,
     0.693_115_23,
@@ -224,7 +210,6 @@ real!(
     u64,
     52,
     1023.0,
-    27,
     6_755_399_441_055_744.0,
     0x3FE6_A09E_667F_3BCD,
     0.693_147_180_560_117_7,
