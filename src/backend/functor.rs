@@ -5,9 +5,9 @@
 //! storage types are loaded into and stored from blocks of `C`, so `f16` costs no second text and
 //! an in-place call needs no second loop. `x`, `y`, `z` are the inputs, `p` the parameters. Truth
 //! values are `C::ONE` and `C::ZERO`. `=> unless rare, slow` replaces results by others where that is
-//! rare: in a pass of its own, so that the loop itself has no branches. `=> by number` gives loops of
-//! their own to an input that is one number for a whole row: for functors so quick that writing the
-//! number out would be seen.
+//! rare: in a pass of its own, so that the loop itself has no branches; there may be several.
+//! `=> by number` gives loops of their own to an input that is one number for a whole row: for
+//! functors so quick that writing the number out would be seen.
 
 use super::cpu::isa::versions;
 use super::cpu::math::{Compute, Float, Integer};
@@ -77,7 +77,7 @@ fn ahead_of_line<T>(row: &[T]) -> usize {
     row.as_ptr().align_offset(LINE)
 }
 
-/// Elements that a second pass finds in the first cache.
+/// So many elements another pass finds in the first cache.
 const BLOCK: usize = 1024;
 
 /// The rows of an output in the pieces that loops run over: see [`ahead_of_line`].
@@ -132,7 +132,7 @@ macro_rules! functors {
     ($(
         $(#[$doc:meta])*
         $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr
-            $(=> unless $rare:expr, $slow:expr)? $(=> by $number:ident)?;
+            $(=> unless $rare:expr, $slow:expr)* $(=> by $number:ident)?;
     )*) => {
         /// A scalar function that [`super::Backend::map`] applies elementwise.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,8 +188,8 @@ macro_rules! functors {
                 match self { $(
                     Functor::$name => {
                         functors!(
-                            @block $domain |$($arg),*| [$($($p),*)?]
-                            { $body } { $(BLOCK, $rare, $slow)? } { $($number)? }
+                            @block $domain |$($arg),*| ($($arg),*) [$($($p),*)?]
+                            { $body } { $($rare, $slow;)* } { $($number)? }
                         );
                         &BLOCKS
                     }
@@ -211,17 +211,16 @@ macro_rules! functors {
         functors!(@fn Integer $($functor)*);
         static BLOCKS: Blocks = Blocks { f32: None, f64: None, i64: Some(run::<i64>) };
     };
-    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] { $body:expr } {} {}) => {
-        functors!(@fn $bound |$($arg),*| [$($p),*] { $body } { usize::MAX, false, $body } {});
-    };
-    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*]
-        { $body:expr } { $most:expr, $rare:expr, $slow:expr } {}) => {
+    (@fn $bound:ident |$($arg:ident),*| $args:tt [$($p:ident),*]
+        { $body:expr } { $($rare:expr, $slow:expr;)* } {}) => {
         #[allow(unused_variables, unused_mut, unused_assignments)]
         #[inline(always)]
         fn body<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) {
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
-            for (row, at, out) in Pieces::new(out, n, $most) {
+            const PASSES: &[&str] = &[$(stringify!($rare)),*];
+            let most = if PASSES.is_empty() { usize::MAX } else { BLOCK };
+            for (row, at, out) in Pieces::new(out, n, most) {
                 let n = out.len();
                 let mut k = 0;
                 $( let $arg = &ins[k].row(row)[at..][..n]; k += 1; )*
@@ -229,24 +228,27 @@ macro_rules! functors {
                     $( let $arg = $arg[i]; )*
                     out[i] = $body;
                 }
-                let mut any = false;
-                for i in 0..n {
-                    $( let $arg = $arg[i]; )*
-                    any |= $rare;
-                }
-                for i in 0..if any { n } else { 0 } {
-                    $( let $arg = $arg[i]; )*
-                    if $rare {
-                        out[i] = $slow;
-                    }
-                }
+                $( functors!(@pass $args n out { $rare } { $slow }); )*
             }
         }
         versions! {
             fn run<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) = body;
         }
     };
-    (@fn $bound:ident |$x:ident, $y:ident| [$($p:ident),*] { $body:expr } {} { number }) => {
+    (@pass ($($arg:ident),*) $n:ident $out:ident { $rare:expr } { $slow:expr }) => {
+        let mut any = false;
+        for i in 0..$n {
+            $( let $arg = $arg[i]; )*
+            any |= $rare;
+        }
+        for i in 0..if any { $n } else { 0 } {
+            $( let $arg = $arg[i]; )*
+            if $rare {
+                $out[i] = $slow;
+            }
+        }
+    };
+    (@fn $bound:ident |$x:ident, $y:ident| $args:tt [$($p:ident),*] { $body:expr } {} { number }) => {
         #[allow(unused_mut, unused_variables, unused_assignments)]
         #[inline(always)]
         fn body<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) {
@@ -342,9 +344,9 @@ functors! {
     };
 
     // Trigonometric and hyperbolic functions.
-    Sin Float |x| x.sin() => unless x.is_far(), x.sin_far();
-    Cos Float |x| x.cos() => unless x.is_far(), x.cos_far();
-    Tan Float |x| x.tan() => unless x.is_far(), x.tan_far();
+    Sin Float |x| x.sin() => unless x.is_far(), x.sin_far() => unless x.is_beyond(), x.sin_beyond();
+    Cos Float |x| x.cos() => unless x.is_far(), x.cos_far() => unless x.is_beyond(), x.cos_beyond();
+    Tan Float |x| x.tan() => unless x.is_far(), x.tan_far() => unless x.is_beyond(), x.tan_beyond();
     Asin Float |x| x.asin();
     Acos Float |x| x.acos();
     Atan Float |x| x.atan();

@@ -119,7 +119,7 @@ pub trait Float:
     /// Square root.
     fn sqrt(self) -> Self;
     /// Whether [`Float::sin`], [`Float::cos`] and [`Float::tan`] are wrong for an argument, because
-    /// it is so large: the following functions are right then, but not free of branches.
+    /// it is so large: the next three are right then.
     fn is_far(self) -> bool;
     /// Sine of a large argument.
     fn sin_far(self) -> Self;
@@ -127,6 +127,14 @@ pub trait Float:
     fn cos_far(self) -> Self;
     /// Tangent of a large argument.
     fn tan_far(self) -> Self;
+    /// Whether those are wrong, too: the next three are right then, but not free of branches.
+    fn is_beyond(self) -> bool;
+    /// Sine of a very large argument.
+    fn sin_beyond(self) -> Self;
+    /// Cosine of a very large argument.
+    fn cos_beyond(self) -> Self;
+    /// Tangent of a very large argument.
+    fn tan_beyond(self) -> Self;
     /// Sine.
     fn sin(self) -> Self;
     /// Cosine.
@@ -260,16 +268,6 @@ macro_rules! binary {
     )* };
 }
 
-/// Trigonometric functions of large angles.
-macro_rules! far {
-    ($($name:ident=$f:path, $library:path;)*) => { $(
-        #[inline(always)]
-        fn $name(self) -> Self {
-            trigonometric::far(self, $f, $library)
-        }
-    )* };
-}
-
 /// Functions computed in `f64` for both types.
 macro_rules! via_f64 {
     ($t:ty: $($name:ident=$f:path,)*) => { $(
@@ -366,7 +364,12 @@ macro_rules! float {
             $($own)*
             #[inline(always)]
             fn is_far(self) -> bool {
-                <$t>::abs(self) > <$t>::GREATEST
+                // Of `f64`, they would be the same.
+                <$t>::DIGITS < f64::DIGITS && <$t>::abs(self) > <$t>::GREATEST
+            }
+            #[inline(always)]
+            fn is_beyond(self) -> bool {
+                f64::from(self).abs() > f64::GREATEST
             }
             #[inline(always)]
             fn polygamma(self, n: Self) -> Self {
@@ -407,11 +410,9 @@ macro_rules! float {
                 logaddexp=logaddexp::logaddexp, logaddexp2=logaddexp::logaddexp2,
                 atan2=inverse::atan2, copysign=<$t>::copysign,
             );
-            via_f64!($t: sinc=gamma::sinc,);
-            far!(
-                sin_far=trigonometric::sin, libm::sin;
-                cos_far=trigonometric::cos, libm::cos;
-                tan_far=trigonometric::tan, libm::tan;
+            via_f64!($t:
+                sin_far=trigonometric::sin, cos_far=trigonometric::cos, tan_far=trigonometric::tan,
+                sin_beyond=libm::sin, cos_beyond=libm::cos, tan_beyond=libm::tan, sinc=gamma::sinc,
             );
         }
     };

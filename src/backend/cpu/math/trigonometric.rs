@@ -2,7 +2,7 @@
 //!
 //! `x = k pi / 2 + r` with a whole `k` and `|r| <= pi / 4`, or little more. The remainder is taken with
 //! pi in three parts, which is accurate up to a bound. Beyond lie angles of `f32` that `f64` has to
-//! reduce, and angles that need pi to a thousand digits: see `Float::is_far`.
+//! reduce, and angles that need pi to a thousand digits: see `Float::is_far` and `Float::is_beyond`.
 
 use super::real::{Real, poly};
 use std::f64::consts::FRAC_2_PI;
@@ -24,8 +24,6 @@ pub(super) trait Trigonometric: Real {
     const COT: &'static [Self];
     /// The greatest angle whose remainder is accurate.
     const GREATEST: Self;
-    /// The nearest number.
-    fn near(x: f64) -> Self;
 }
 
 impl Trigonometric for f32 {
@@ -44,10 +42,6 @@ impl Trigonometric for f32 {
         2.633_216_9e-5,
     ];
     const GREATEST: f32 = 1e5;
-    #[inline(always)]
-    fn near(x: f64) -> f32 {
-        x as f32
-    }
 }
 
 impl Trigonometric for f64 {
@@ -97,10 +91,6 @@ impl Trigonometric for f64 {
         3.103_197_308_049_332_3e-9,
     ];
     const GREATEST: f64 = 1e9;
-    #[inline(always)]
-    fn near(x: f64) -> f64 {
-        x
-    }
 }
 
 /// `(bits, r, low)` with `x = k pi / 2 + r + low`, for the whole number `k` with the low bits `bits`, and
@@ -161,15 +151,4 @@ pub(super) fn tan<T: Trigonometric>(x: T) -> T {
     let cot = r.fma(poly(z, T::COT), q * lost);
     let y = q + if odd { cot } else { r };
     if x.abs() < T::TINY { x } else { y }
-}
-
-/// A function of a large angle: `f` in `f64`, or the C library's.
-#[inline(always)]
-pub(super) fn far<T: Trigonometric>(x: T, f: fn(f64) -> f64, library: fn(f64) -> f64) -> T {
-    let x = x.f64();
-    T::near(if x.abs() > f64::GREATEST {
-        library(x)
-    } else {
-        f(x)
-    })
 }
