@@ -216,24 +216,34 @@ real!(
     -1.723_944_452_561_483_5e-13
 );
 
-/// [`poly`] of every second coefficient from number `first` on.
+/// [`poly`] of every `step`-th coefficient from number `first` on.
 #[inline(always)]
-fn poly_alternate<T: Real>(x: T, c: &[T], first: usize) -> T {
-    let mut k = first + (c.len() - 1 - first) / 2 * 2;
+fn poly_strand<T: Real>(x: T, c: &[T], first: usize, step: usize) -> T {
+    let mut k = first + (c.len() - 1 - first) / step * step;
     let mut sum = c[k];
     while k > first {
-        k -= 2;
+        k -= step;
         sum = sum.fma(x, c[k]);
     }
     sum
 }
 
-/// As [`poly`], its even and odd powers apart: half as long a chain of operations that wait for each
-/// other, for polynomials of high degree.
+/// As [`poly`], its even and odd powers apart, and of many again every second one: a chain of operations
+/// that wait for each other which is half or a quarter as long, for polynomials of high degree.
 #[inline(always)]
 pub(super) fn poly_halves<T: Real>(x: T, c: &[T]) -> T {
+    const MANY: usize = 12;
     let z = x * x;
-    poly_alternate(z, c, 1).fma(x, poly_alternate(z, c, 0))
+    let (even, odd) = if c.len() > MANY {
+        let q = z * z;
+        (
+            poly_strand(q, c, 2, 4).fma(z, poly_strand(q, c, 0, 4)),
+            poly_strand(q, c, 3, 4).fma(z, poly_strand(q, c, 1, 4)),
+        )
+    } else {
+        (poly_strand(z, c, 0, 2), poly_strand(z, c, 1, 2))
+    };
+    odd.fma(x, even)
 }
 
 /// [`poly_halves`] in two parts.
