@@ -225,7 +225,7 @@ pub(super) fn gelu<T: Erf>(x: T) -> T {
 }
 
 /// The derivative of [`gelu`]: `Phi(x) + x phi(x)`, which is
-/// `Phi(-a) - a phi(a) = e^(-a^2 / 2) (R(a) - a phi(0))` for negative `x = -a`, and 1 less that for
+/// `Phi(-a) - a phi(a) = e^(-a^2 / 2) (M(a) / 2 - a phi(0))` for negative `x = -a`, and 1 less that for
 /// positive `x = a`.
 #[inline(always)]
 pub(super) fn gelu_slope<T: Erf>(x: T) -> T {

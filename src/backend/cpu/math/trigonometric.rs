@@ -123,7 +123,7 @@ pub(super) fn sin<T: Trigonometric>(x: T) -> T {
     let (bits, r, low) = remainder(x);
     let y = turned(bits, r, low);
     // A zero keeps its sign.
-    if x.abs() < T::TINY { x } else { y }
+    if x == T::ZERO { x } else { y }
 }
 
 /// `cos(x) = sin(x + pi / 2)`, likewise.
@@ -150,5 +150,5 @@ pub(super) fn tan<T: Trigonometric>(x: T) -> T {
     let lost = low.fma(q, q.fma(r, T::ONE));
     let cot = r.fma(poly(z, T::COT), q * lost);
     let y = q + if odd { cot } else { r };
-    if x.abs() < T::TINY { x } else { y }
+    if x == T::ZERO { x } else { y }
 }
