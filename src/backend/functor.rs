@@ -5,9 +5,9 @@
 //! storage types are loaded into and stored from blocks of `C`, so `f16` costs no second text and
 //! an in-place call needs no second loop. `x`, `y`, `z` are the inputs, `p` the parameters. Truth
 //! values are `C::ONE` and `C::ZERO`. `=> unless rare, slow` replaces results by others where that is
-//! rare: in a pass of its own, so that the loop itself has no branches. `=> by number` gives loops of
-//! their own to an input that is one number for a whole row: for functors so quick that writing the
-//! number out would be seen.
+//! rare: in a pass of its own, so that the loop itself has no branches; there may be several.
+//! `=> by number` gives loops of their own to an input that is one number for a whole row: for
+//! functors so quick that writing the number out would be seen.
 
 use super::cpu::isa::versions;
 use super::cpu::math::{Compute, Float, Integer};
@@ -77,11 +77,16 @@ fn ahead_of_line<T>(row: &[T]) -> usize {
     row.as_ptr().align_offset(LINE)
 }
 
+/// So many elements another pass finds in the first cache.
+const BLOCK: usize = 1024;
+
 /// The rows of an output in the pieces that loops run over: see [`ahead_of_line`].
 struct Pieces<'a, C> {
     left: &'a mut [C],
     /// Elements of a row.
     width: usize,
+    /// The most elements of a piece.
+    most: usize,
     row: usize,
     /// Elements of the row that have passed.
     passed: usize,
@@ -89,10 +94,11 @@ struct Pieces<'a, C> {
 
 impl<'a, C> Pieces<'a, C> {
     #[inline(always)]
-    fn new(out: &'a mut [C], width: usize) -> Self {
+    fn new(out: &'a mut [C], width: usize, most: usize) -> Self {
         Self {
             left: out,
             width,
+            most,
             row: 0,
             passed: 0,
         }
@@ -110,7 +116,7 @@ impl<'a, C> Iterator for Pieces<'a, C> {
         }
         let n = self.width - self.passed;
         let ahead = ahead_of_line(&self.left[..n]);
-        let n = if ahead == 0 { n } else { ahead };
+        let n = if ahead == 0 { n.min(self.most) } else { ahead };
         let (piece, left) = std::mem::take(&mut self.left).split_at_mut(n);
         let item = (self.row, self.passed, piece);
         self.left = left;
@@ -126,7 +132,7 @@ macro_rules! functors {
     ($(
         $(#[$doc:meta])*
         $name:ident $domain:ident |$($arg:ident),* $(; $($p:ident),*)?| $body:expr
-            $(=> unless $rare:expr, $slow:expr)? $(=> by $number:ident)?;
+            $(=> unless $rare:expr, $slow:expr)* $(=> by $number:ident)?;
     )*) => {
         /// A scalar function that [`super::Backend::map`] applies elementwise.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,8 +188,8 @@ macro_rules! functors {
                 match self { $(
                     Functor::$name => {
                         functors!(
-                            @block $domain |$($arg),*| [$($($p),*)?]
-                            { $body } { $($rare, $slow)? } { $($number)? }
+                            @block $domain |$($arg),*| ($($arg),*) [$($($p),*)?]
+                            { $body } { $($rare, $slow;)* } { $($number)? }
                         );
                         &BLOCKS
                     }
@@ -205,17 +211,16 @@ macro_rules! functors {
         functors!(@fn Integer $($functor)*);
         static BLOCKS: Blocks = Blocks { f32: None, f64: None, i64: Some(run::<i64>) };
     };
-    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*] { $body:expr } {} {}) => {
-        functors!(@fn $bound |$($arg),*| [$($p),*] { $body } { false, $body } {});
-    };
-    (@fn $bound:ident |$($arg:ident),*| [$($p:ident),*]
-        { $body:expr } { $rare:expr, $slow:expr } {}) => {
+    (@fn $bound:ident |$($arg:ident),*| $args:tt [$($p:ident),*]
+        { $body:expr } { $($rare:expr, $slow:expr;)* } {}) => {
         #[allow(unused_variables, unused_mut, unused_assignments)]
         #[inline(always)]
         fn body<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) {
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
-            for (row, at, out) in Pieces::new(out, n) {
+            const PASSES: &[&str] = &[$(stringify!($rare)),*];
+            let most = if PASSES.is_empty() { usize::MAX } else { BLOCK };
+            for (row, at, out) in Pieces::new(out, n, most) {
                 let n = out.len();
                 let mut k = 0;
                 $( let $arg = &ins[k].row(row)[at..][..n]; k += 1; )*
@@ -223,31 +228,34 @@ macro_rules! functors {
                     $( let $arg = $arg[i]; )*
                     out[i] = $body;
                 }
-                let mut any = false;
-                for i in 0..n {
-                    $( let $arg = $arg[i]; )*
-                    any |= $rare;
-                }
-                for i in 0..if any { n } else { 0 } {
-                    $( let $arg = $arg[i]; )*
-                    if $rare {
-                        out[i] = $slow;
-                    }
-                }
+                $( functors!(@pass $args n out { $rare } { $slow }); )*
             }
         }
         versions! {
             fn run<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) = body;
         }
     };
-    (@fn $bound:ident |$x:ident, $y:ident| [$($p:ident),*] { $body:expr } {} { number }) => {
+    (@pass ($($arg:ident),*) $n:ident $out:ident { $rare:expr } { $slow:expr }) => {
+        let mut any = false;
+        for i in 0..$n {
+            $( let $arg = $arg[i]; )*
+            any |= $rare;
+        }
+        for i in 0..if any { $n } else { 0 } {
+            $( let $arg = $arg[i]; )*
+            if $rare {
+                $out[i] = $slow;
+            }
+        }
+    };
+    (@fn $bound:ident |$x:ident, $y:ident| $args:tt [$($p:ident),*] { $body:expr } {} { number }) => {
         #[allow(unused_mut, unused_variables, unused_assignments)]
         #[inline(always)]
         fn body<C: $bound>(out: &mut [C], n: usize, ins: &[Rows<C>], params: &[Scalar]) {
             let mut k = 0;
             $( let $p = C::from_scalar(params[k]); k += 1; )*
             let (x, y) = (ins[0], ins[1]);
-            let pieces = Pieces::new(out, n);
+            let pieces = Pieces::new(out, n, usize::MAX);
             match (x.width, y.width) {
                 (1, 1) => for (row, _, out) in pieces {
                     let ($x, $y) = (x.row(row)[0], y.row(row)[0]);
@@ -336,9 +344,9 @@ functors! {
     };
 
     // Trigonometric and hyperbolic functions.
-    Sin Float |x| x.sin() => unless x.is_far(), x.sin_far();
-    Cos Float |x| x.cos() => unless x.is_far(), x.cos_far();
-    Tan Float |x| x.tan() => unless x.is_far(), x.tan_far();
+    Sin Float |x| x.sin() => unless x.is_far(), x.sin_far() => unless x.is_beyond(), x.sin_beyond();
+    Cos Float |x| x.cos() => unless x.is_far(), x.cos_far() => unless x.is_beyond(), x.cos_beyond();
+    Tan Float |x| x.tan() => unless x.is_far(), x.tan_far() => unless x.is_beyond(), x.tan_beyond();
     Asin Float |x| x.asin();
     Acos Float |x| x.acos();
     Atan Float |x| x.atan();

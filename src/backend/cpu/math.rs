@@ -119,7 +119,7 @@ pub trait Float:
     /// Square root.
     fn sqrt(self) -> Self;
     /// Whether [`Float::sin`], [`Float::cos`] and [`Float::tan`] are wrong for an argument, because
-    /// it is so large: the following functions are right then, but not free of branches.
+    /// it is so large: the next three are right then.
     fn is_far(self) -> bool;
     /// Sine of a large argument.
     fn sin_far(self) -> Self;
@@ -127,6 +127,14 @@ pub trait Float:
     fn cos_far(self) -> Self;
     /// Tangent of a large argument.
     fn tan_far(self) -> Self;
+    /// Whether those are wrong, too: the next three are right then, but not free of branches.
+    fn is_beyond(self) -> bool;
+    /// Sine of a very large argument.
+    fn sin_beyond(self) -> Self;
+    /// Cosine of a very large argument.
+    fn cos_beyond(self) -> Self;
+    /// Tangent of a very large argument.
+    fn tan_beyond(self) -> Self;
     /// Sine.
     fn sin(self) -> Self;
     /// Cosine.
@@ -356,7 +364,12 @@ macro_rules! float {
             $($own)*
             #[inline(always)]
             fn is_far(self) -> bool {
-                f64::from(self).abs() > <$t>::GREATEST
+                // Of `f64`, they would be the same.
+                <$t>::DIGITS < f64::DIGITS && <$t>::abs(self) > <$t>::GREATEST
+            }
+            #[inline(always)]
+            fn is_beyond(self) -> bool {
+                f64::from(self).abs() > f64::GREATEST
             }
             #[inline(always)]
             fn polygamma(self, n: Self) -> Self {
@@ -386,6 +399,7 @@ macro_rules! float {
                 sin=trigonometric::sin, cos=trigonometric::cos, tan=trigonometric::tan,
                 asin=inverse::asin, acos=inverse::acos, atan=inverse::atan,
                 sinh=hyperbolic::sinh, cosh=hyperbolic::cosh, tanh=hyperbolic::tanh,
+                erf=erf::erf, erfc=erf::erfc, gelu=erf::gelu, gelu_slope=erf::gelu_slope,
                 erfinv=erfinv::erfinv, lgamma=gamma::lgamma, lgamma_reflected=gamma::lgamma_reflected,
                 digamma=gamma::digamma, digamma_reflected=gamma::digamma_reflected,
                 asinh=hyperbolic::asinh, acosh=hyperbolic::acosh, atanh=hyperbolic::atanh,
@@ -397,28 +411,17 @@ macro_rules! float {
                 atan2=inverse::atan2, copysign=<$t>::copysign,
             );
             via_f64!($t:
-                sin_far=libm::sin, cos_far=libm::cos, tan_far=libm::tan, sinc=gamma::sinc,
+                sin_far=trigonometric::sin, cos_far=trigonometric::cos, tan_far=trigonometric::tan,
+                sin_beyond=libm::sin, cos_beyond=libm::cos, tan_beyond=libm::tan, sinc=gamma::sinc,
             );
         }
     };
 }
 
 float!(f32, {
-    unary!(
-        erf = erf::erf_f32,
-        erfc = erf::erfc_f32,
-        gelu = erf::gelu_f32,
-        gelu_slope = erf::gelu_slope_f32,
-    );
     binary!(hypot = hypot_f32, nextafter = libm::nextafterf,);
 });
 float!(f64, {
-    unary!(
-        erf = erf::erf,
-        erfc = erf::erfc,
-        gelu = erf::gelu,
-        gelu_slope = erf::gelu_slope,
-    );
     binary!(hypot = libm::hypot, nextafter = libm::nextafter,);
 });
 

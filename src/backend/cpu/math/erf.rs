@@ -1,341 +1,241 @@
 //! The error function, its complement, and the normal distribution.
 //!
 //! With the distribution `Phi` of the standard normal, all follow from its tail
-//! `Phi(-a) = e^(-a^2 / 2) R(a)` for `a >= 0`, where `R` (Mills' ratio, over `sqrt(2 pi)`) is a
-//! polynomial in `1 / (a + c)` over `a + c`: the form of Shepherd and Laframboise (Mathematics of
-//! Computation 36, 1981, 249-253). Only near its zero, `erf` is a polynomial itself. The square is
-//! taken in two parts, since the exponential makes an absolute error relative.
+//! `2 Phi(-a) = e^(-a^2 / 2) M(a)` for `a >= 0`, where `M` (Mills' ratio, but 1 for `a = 0`) is a polynomial
+//! in `t = 1 / (1 + k a)` times `t`: the form of Shepherd and Laframboise (Mathematics of Computation
+//! 36, 1981, 249-253). For one `t` amid the others `2 M = t`, so that most of `2 M` is `t` itself. The
+//! square is taken in two parts, since the exponential makes an absolute error relative, and what `t`
+//! lost goes with the lesser one. Where `erf` is near 1, an absolute error is enough, and `erfc a` is a
+//! power of 2 whose exponent is a polynomial.
 
-use super::exp::{Exp, exp_sum, expm1_sum_parts};
-use super::real::{Real, poly, poly_halves, times};
-use std::f64::consts::SQRT_2;
+use super::exp::{Exp, exp2m1_scaled, expm1_sum_parts};
+use super::real::{Real, poly, poly_halves};
 
-/// The density of the standard normal at 0, in two parts.
-const DENSITY: (f64, f64) = (0.398_942_280_401_432_7, -2.492_327_202_277_73e-17);
-
-/// `(q, bits)` with `e^(-a^2 by) = 2^n (1 + q)`, for `by` of 1 or 1/2; `bits` has `n + k` as in
-/// [`Real::whole_product`].
-#[inline(always)]
-fn bell<T: Exp>(a: T, by: T, k: T) -> (T, T) {
-    let half = -by * a;
-    let square = half * a;
-    expm1_sum_parts(square, half.fma(a, -square), k)
+/// Coefficients, by Remez's algorithm on some hundred points: those of least error, rounded (for `f32` to the
+/// neighbours that make the least error together). The errors are those after rounding.
+pub(super) trait Erf: Exp {
+    /// Up to which argument [`Erf::SMALL`] holds.
+    const BOUND: Self;
+    /// `erf(x) / x - 1` in powers of `x^2`: with errors of 2^-26 and 2^-56 of `erf`.
+    const SMALL: &'static [Self];
+    /// From here on, `erf` rounds to 1.
+    const ONE_FROM: Self;
+    /// `log2(erfc(a))` from [`Erf::BOUND`] to [`Erf::ONE_FROM`]: with errors of
+    /// 2^-29 and 2^-56 of `erf`.
+    const LOG_ERFC: &'static [Self];
+    /// From here on, `erfc` rounds to 0.
+    const ERFC_ZERO_FROM: Self;
+    /// The `t` for which `2 M = t`: of few digits, and such that no digits are lost of the next two.
+    const CENTRE: Self;
+    /// `k` of the normal distribution.
+    const NORMAL: Self;
+    /// That of the error function: `sqrt(2)` times as much.
+    const ERROR: Self;
+    /// `(2 M / t - 1) / w` in powers of `w = t -` [`Erf::CENTRE`]: with errors of 2^-27 and 2^-55 of `M`.
+    const MILLS: &'static [Self];
+    /// From here on, `a Phi(-a)` rounds to 0.
+    const GELU_ZERO_FROM: Self;
 }
 
-/// `erf(x) / x - 1` in powers of `x^2`, up to 1: with an error of 2^-56.
-const ERF: [f64; 12] = [
-    0.128_379_167_095_512_56,
-    -0.376_126_389_031_835_43,
-    0.112_837_916_709_450_06,
-    -0.026_866_170_643_237_77,
-    0.005_223_977_607_116_422_5,
-    -0.000_854_832_597_538_969_2,
-    0.000_120_552_949_048_397_07,
-    -1.492_473_690_741_966e-5,
-    1.644_742_470_331_736_2e-6,
-    -1.620_848_380_187_170_5e-7,
-    1.372_006_454_677_768_6e-8,
-    -7.795_898_827_002_142e-10,
-];
-
-/// `R(a) (a + 3)` in powers of `a / (a + 3) - 31/64`, for `a` up to 38.9: with an error of 2^-55,
-/// that of rounding the coefficients, each of which was fitted with those before it rounded.
-const RATIO: [f64; 26] = [
-    0.745_226_373_416_038_8,
-    -1.047_690_490_093_768_5,
-    0.937_540_840_770_659_5,
-    -0.367_101_891_372_893_34,
-    -0.184_578_993_569_824_96,
-    0.216_286_607_171_630_95,
-    0.079_934_188_722_316_49,
-    -0.124_998_294_703_423_44,
-    -0.075_898_429_612_379_73,
-    0.066_145_524_111_868_28,
-    0.084_035_874_839_442_5,
-    -0.011_865_597_563_440_227,
-    -0.077_687_755_763_095_2,
-    -0.039_960_679_468_346_146,
-    0.042_458_116_790_339_49,
-    0.071_296_667_037_932_68,
-    0.018_851_296_547_193_17,
-    -0.056_112_164_460_887_63,
-    -0.075_776_376_439_051_86,
-    -0.010_131_189_291_057_845,
-    0.084_770_706_814_819_92,
-    0.081_430_010_938_973_01,
-    -0.040_548_072_398_934_83,
-    -0.088_631_704_541_205_16,
-    0.000_425_831_396_743_682_07,
-    0.034_318_123_970_282_12,
-];
-
-/// A scale of arguments, with numbers in two parts.
-struct Scale {
-    /// The exponent's factor: `e^(-a^2 by)`.
-    by: f64,
-    /// `sqrt(2 by)`
-    root: (f64, f64),
-    /// `3 / sqrt(2 by)`
-    shift: (f64, f64),
+impl Erf for f32 {
+    const BOUND: f32 = 0.9;
+    const SMALL: &'static [f32] = &[
+        0.128_379_15,
+        -0.376_125_04,
+        0.112_819_22,
+        -0.026_770_493,
+        0.004_998_959,
+        -6.020_799_6e-4,
+    ];
+    const ONE_FROM: f32 = 3.95;
+    const LOG_ERFC: &'static [f32] = &[
+        -2.402_007e-4,
+        -1.627_067_2,
+        -0.918_962_7,
+        -0.150_203_85,
+        0.032_193_832,
+        -0.004_422_513_5,
+        2.859_647_5e-4,
+    ];
+    const ERFC_ZERO_FROM: f32 = 10.1;
+    const CENTRE: f32 = 0.358_886_72;
+    const NORMAL: f32 = 0.422_199_1;
+    const ERROR: f32 = 0.597_079_7;
+    const MILLS: &'static [f32] = &[
+        1.172_409_2,
+        0.773_088_04,
+        -0.029_621_929,
+        -0.447_514_56,
+        -0.043_194_58,
+        0.377_241_34,
+        -0.045_647_297,
+        -0.374_574_36,
+        0.354_702_38,
+        -0.109_191_895,
+    ];
+    const GELU_ZERO_FROM: f32 = 14.5;
 }
 
-/// That of the normal distribution: `e^(-a^2 / 2) R(a)` is `Phi(-a)`.
-const NORMAL: Scale = Scale {
-    by: 0.5,
-    root: (1.0, 0.0),
-    shift: (3.0, 0.0),
-};
-
-/// That of the error function: `e^(-a^2) 2 R(sqrt(2) a)` is `erfc a`.
-const ERROR: Scale = Scale {
-    by: 1.0,
-    root: (SQRT_2, -9.667_293_313_452_913e-17),
-    shift: (2.121_320_343_559_642_4, 1.880_575_076_857_532_7e-16),
-};
-
-/// `root P(w) / (a + shift)` in two parts: `R(a)` or `2 R(sqrt(2) a)`.
-#[inline(always)]
-fn ratio(a: f64, scale: &Scale) -> (f64, f64) {
-    let (k, c) = (scale.root, scale.shift);
-    let (d, d_low) = f64::sum(a, c.0);
-    let t = k.0 / d;
-    let t_low = t / k.0 * ((-t).fma(d, k.0) + (k.1 - t * (d_low + c.1)));
-    // a / (a + c) - 31/64 = 33/64 - c / k t
-    let slope = -1.5 / scale.by;
-    let w = t.fma(slope, 33.0 / 64.0);
-    let w_low = t_low.fma(slope, t.fma(slope, 33.0 / 64.0 - w));
-    let rest = poly_halves(w, &RATIO[1..]);
-    let p = w.fma(rest, RATIO[0]);
-    let p_low = w_low.fma(rest, w.fma(rest, RATIO[0] - p));
-    let (y, low) = times(t, (p, p_low));
-    (y, t_low.fma(p, low))
+impl Erf for f64 {
+    const BOUND: f64 = 1.0;
+    const SMALL: &'static [f64] = &[
+        0.128_379_167_095_512_56,
+        -0.376_126_389_031_835_43,
+        0.112_837_916_709_450_06,
+        -0.026_866_170_643_237_77,
+        0.005_223_977_607_116_422_5,
+        -0.000_854_832_597_538_969_2,
+        0.000_120_552_949_048_397_07,
+        -1.492_473_690_741_966e-5,
+        1.644_742_470_331_736_2e-6,
+        -1.620_848_380_187_170_5e-7,
+        1.372_006_454_677_768_6e-8,
+        -7.795_898_827_002_142e-10,
+    ];
+    const ONE_FROM: f64 = 6.0;
+    const LOG_ERFC: &'static [f64] = &[
+        -7.255_954_050_352_506e-7,
+        -1.627_899_701_811_761_1,
+        -0.918_482_611_198_331_1,
+        -0.148_169_725_534_884_58,
+        0.027_397_003_008_572_65,
+        5.924_593_501_510_073e-4,
+        -0.002_764_174_831_147_958,
+        0.001_111_847_904_780_554,
+        -1.948_662_718_375_398_4e-4,
+        -2.922_298_949_833_83e-5,
+        3.291_945_368_981_543e-5,
+        -1.250_198_412_773_723_8e-5,
+        3.080_607_459_743_949_7e-6,
+        -5.384_627_244_073_082e-7,
+        6.696_023_738_376_985e-8,
+        -5.674_612_402_830_062e-9,
+        2.949_477_987_448_159e-10,
+        -7.108_376_185_130_658e-12,
+    ];
+    const ERFC_ZERO_FROM: f64 = 27.3;
+    const CENTRE: f64 = 0.328_125;
+    const NORMAL: f64 = 0.438_912_924_900_394_35;
+    const ERROR: f64 = 0.620_716_611_094_981_4;
+    const MILLS: &'static [f64] = &[
+        1.144_244_795_629_586_7,
+        0.724_034_720_432_319_3,
+        -0.079_810_880_440_630_34,
+        -0.469_903_644_808_106_7,
+        -0.010_009_359_999_019_841,
+        0.428_315_448_266_334_4,
+        -0.067_133_150_275_738_34,
+        -0.475_073_251_395_720_04,
+        0.300_585_187_484_980_64,
+        0.479_722_493_824_674_97,
+        -0.768_200_584_269_021_5,
+        -0.144_466_384_158_677_38,
+        1.386_343_235_489_206_5,
+        -1.090_962_840_802_514_3,
+        -1.334_690_464_955_027_5,
+        3.511_057_540_315_530_6,
+        -1.664_641_140_157_550_7,
+        -4.583_408_626_487_249,
+        9.167_249_724_151_588,
+        -4.364_320_724_945_13,
+        -9.181_263_144_689_192,
+        20.522_015_296_435_98,
+        -20.420_515_324_990_905,
+        11.794_169_381_160_671,
+        -3.830_728_022_241_042,
+        0.544_235_969_212_665_1,
+    ];
+    const GELU_ZERO_FROM: f64 = 38.6;
 }
 
-/// `(y + low) e^(-a^2 by)`
+/// `x`, or a greater bound; NaN stays.
 #[inline(always)]
-fn under_bell(a: f64, scale: &Scale, (y, low): (f64, f64)) -> f64 {
-    let (q, bits) = bell(a, scale.by, f64::BIAS + f64::BIAS);
-    (y + y.fma(q, low.fma(q, low))).scale(bits)
+fn up_to<T: Real>(x: T, bound: T) -> T {
+    if x > bound { bound } else { x }
 }
 
-/// `erfc |x|`
-#[inline(always)]
-fn complement(x: f64) -> f64 {
-    let a = x.abs();
-    let a = if a > 27.5 { 27.5 } else { a };
-    under_bell(a, &ERROR, ratio(a, &ERROR))
+/// `2 M(a)` as `(y + low) (1 + lost s)`.
+struct Mills<T> {
+    y: T,
+    low: T,
+    lost: T,
+    s: T,
 }
 
-/// `erf x` up to 1.
-#[inline(always)]
-fn small(x: f64) -> f64 {
-    x.fma(poly_halves(x * x, &ERF), x)
+impl<T: Erf> Mills<T> {
+    /// For the `k` of a scale.
+    #[inline(always)]
+    fn new(a: T, k: T) -> Self {
+        let d = k.fma(a, T::ONE);
+        let d_low = k.fma(a, T::ONE - d);
+        let t = T::ONE / d;
+        let w = t - T::CENTRE;
+        let h = w.fma(poly_halves(w, &T::MILLS[1..]), T::MILLS[0]);
+        let tw = t * w;
+        let y = tw.fma(h, t);
+        Self {
+            y,
+            low: tw.fma(h, t - y),
+            lost: (-t).fma(d_low, (-t).fma(d, T::ONE)),
+            // How much more M changes than t, about.
+            s: T::ONE + t,
+        }
+    }
+
+    /// `2 M(a) e^(-a^2 by)` in units of [`Exp::UNIT`], for `by` of 1 or 1/2.
+    #[inline(always)]
+    fn under_bell(self, a: T, by: T) -> T {
+        let part = -by * a;
+        let square = part * a;
+        let rest = self.lost.fma(self.s, part.fma(a, -square));
+        let (q, bits) = expm1_sum_parts(square, rest, T::BIAS + T::UNITS);
+        (self.y + self.y.fma(q, self.low)) * T::power_of_bits(bits)
+    }
 }
 
-/// `erf x`: from 1 on, `1 - erfc x`.
+/// `erf x`: beyond a bound, `1 - erfc x`.
 #[inline(always)]
-pub(super) fn erf(x: f64) -> f64 {
-    let far = (1.0 - complement(x)).copysign(x);
-    if x.abs() < 1.0 { small(x) } else { far }
+pub(super) fn erf<T: Erf>(x: T) -> T {
+    let near = x.fma(poly(x * x, T::SMALL), x);
+    let a = up_to(x.abs(), T::ONE_FROM);
+    let (q, p) = exp2m1_scaled(poly_halves(a, T::LOG_ERFC), T::ZERO);
+    let far = (-p).fma(q, T::ONE - p).copysign(x);
+    if a > T::BOUND { far } else { near }
 }
 
-/// `erfc x = 1 - erf x`, `2 - erfc(-x)` for negative `x`.
+/// `erfc x`, which is `2 - erfc(-x)` for negative `x`.
 #[inline(always)]
-pub(super) fn erfc(x: f64) -> f64 {
-    let tail = complement(x);
-    let far = if x < 0.0 { 2.0 - tail } else { tail };
-    if x.abs() < 0.5 { 1.0 - small(x) } else { far }
-}
-
-/// `a = |x|`, but so much that `a Phi(-a)` rounds to 0 if that is less.
-#[inline(always)]
-fn bounded(x: f64) -> f64 {
-    let a = x.abs();
-    if a > 38.9 { 38.9 } else { a }
+pub(super) fn erfc<T: Erf>(x: T) -> T {
+    let a = up_to(x.abs(), T::ERFC_ZERO_FROM);
+    let tail = Mills::new(a, T::ERROR).under_bell(a, T::ONE) * (T::of(0.5) * T::UNIT);
+    if x < T::ZERO { T::of(2.0) - tail } else { tail }
 }
 
 /// `x Phi(x) = max(x, 0) - a Phi(-a)` for `a = |x|`.
 #[inline(always)]
-pub(super) fn gelu(x: f64) -> f64 {
-    let a = bounded(x);
-    let below = under_bell(a, &NORMAL, times(a, ratio(a, &NORMAL)));
-    rectified(x) - below
+pub(super) fn gelu<T: Erf>(x: T) -> T {
+    let a = up_to(x.abs(), T::GELU_ZERO_FROM);
+    let m = Mills::new(a, T::NORMAL);
+    let (y, lost) = T::product(a, m.y);
+    let low = a.fma(m.low, lost);
+    let below = Mills { y, low, ..m }.under_bell(a, T::of(0.5));
+    // Of minus infinity, NaN.
+    let rectified = if x < T::ZERO { x * T::ZERO } else { x };
+    below.fma(T::of(-0.25) * T::UNIT, rectified)
 }
 
 /// The derivative of [`gelu`]: `Phi(x) + x phi(x)`, which is
-/// `Phi(-a) - a phi(a) = e^(-a^2 / 2) (R(a) - a phi(0))` for negative `x = -a`, and 1 less that for
+/// `Phi(-a) - a phi(a) = e^(-a^2 / 2) (M(a) / 2 - a phi(0))` for negative `x = -a`, and 1 less that for
 /// positive `x = a`.
 #[inline(always)]
-pub(super) fn gelu_slope(x: f64) -> f64 {
-    let a = bounded(x);
-    let (y, low) = ratio(a, &NORMAL);
-    let (x_density, rest) = times(a, DENSITY);
-    let (s, r) = f64::sum(y, -x_density);
-    let below = under_bell(a, &NORMAL, (s, r + (low - rest)));
-    if x < 0.0 { below } else { 1.0 - below }
-}
-
-/// `max(x, 0)`, but of negative `x` the product with 0: NaN for minus infinity.
-#[inline(always)]
-fn rectified<T: Real>(x: T) -> T {
-    if x < T::ZERO { x * T::ZERO } else { x }
-}
-
-/// `R(a) (a + 3)` in powers of `a / (a + 3) - 13/32`, for `a` up to 14.5: with an error of 2^-26.
-const RATIO_F32: [f32; 11] = [
-    0.832_967_04,
-    -1.200_512_3,
-    1.015_842_1,
-    -0.297_135_2,
-    -0.259_899_32,
-    0.165_187,
-    0.133_472_96,
-    -0.069_498_16,
-    -0.099_096_514,
-    0.015_103_443,
-    0.059_417_758,
-];
-
-/// What [`gelu_f32`] and its derivative have in common, for `a = |x|` or a bound from which on
-/// `a Phi(-a)` rounds to 0.
-struct Tail {
-    a: f32,
-    /// `a + 3`
-    d: f32,
-    /// `a / d`
-    u: f32,
-    /// `R(a) d`, in two parts.
-    p: (f32, f32),
-    /// `e^(-a^2 / 2) = 2^-UP power (1 + q)`, where `power` is a normal number.
-    q: f32,
-    power: f32,
-}
-
-impl Tail {
-    /// Powers of two that keep [`Tail::power`] normal.
-    const UP: f32 = 64.0;
-    /// `2^-UP`
-    const DOWN: f32 = 5.421_011e-20;
-
-    #[inline(always)]
-    fn new(x: f32) -> Tail {
-        // By the bits, which costs no arithmetic; a NaN becomes the bound.
-        let a = f32::from_bits((x.to_bits() & !(1 << 31)).min(14.5f32.to_bits()));
-        let d = a + 3.0;
-        let u = a / d;
-        let (q, bits) = bell(a, 0.5, f32::BIAS + Tail::UP);
-        let w = u - 13.0 / 32.0;
-        let rest = poly(w, &RATIO_F32[1..]);
-        let p = w.fma(rest, RATIO_F32[0]);
-        Tail {
-            a,
-            d,
-            u,
-            p: (p, w.fma(rest, RATIO_F32[0] - p)),
-            q,
-            power: f32::power_of_bits(bits),
-        }
-    }
-}
-
-/// [`gelu`] for `f32`.
-#[inline(always)]
-pub(super) fn gelu_f32(x: f32) -> f32 {
-    let t = Tail::new(x);
-    let (y, low) = times(t.u, t.p);
-    // What the quotient lost. The polynomial takes about half of it back, as it falls with u.
-    let low = (-t.u).fma(t.d, t.a).fma((t.p.0 - y) * (0.5 / 3.0), low);
-    let below = (y + y.fma(t.q, low)) * t.power;
-    below.fma(-Tail::DOWN, rectified(x))
-}
-
-/// [`gelu_slope`] for `f32`: `R(a) = p / d = p (1 - u) / 3`.
-#[inline(always)]
-pub(super) fn gelu_slope_f32(x: f32) -> f32 {
-    let t = Tail::new(x);
-    let ratio = t.p.0 * (1.0 / 3.0) * (1.0 - t.u);
-    let y = t.a.fma(-DENSITY.0 as f32, ratio);
-    let below = y.fma(t.q, y) * (t.power * Tail::DOWN);
-    let result = if x < 0.0 { below } else { 1.0 - below };
-    if x.is_nan() { x } else { result }
-}
-
-/// `Phi(-a) e^(a^2 / 2) / t` in powers of `t - 1/2`, where `t = 1 / (1 + 0.35 a)`, fitted for `a` from
-/// 0 to 14 with an error of 4e-8.
-const TAIL: [f32; 9] = [
-    0.253_244_28,
-    0.342_991_53,
-    0.284_395_4,
-    0.081_875_63,
-    -0.081_733_63,
-    -0.056_223_735,
-    0.044_192_523,
-    0.027_827_742,
-    -0.029_679_522,
-];
-
-/// `Phi(-a) e^(a^2 / 2)` for `a >= 0`, in either type: rounding `t` costs `f32` up to three units.
-#[inline(always)]
-fn tail<T: Real>(a: T) -> T {
-    let t = T::ONE / (T::ONE + T::of(0.35) * a);
-    let w = t - T::of(0.5);
-    let of = |c: f32| T::of(f64::from(c));
-    t * TAIL.iter().rev().fold(T::ZERO, |sum, &c| sum.fma(w, of(c)))
-}
-
-/// `e^(-a^2 by)` for `by` of 1 or 1/2, as [`bell`].
-#[inline(always)]
-fn bell_f32(a: f32, by: f32) -> f32 {
-    let high = a.head();
-    let low = (a - high) * (a + high);
-    exp_sum(-by * (high * high), -by * low)
-}
-
-/// `erf x` up to 0.9, with as many coefficients as count.
-#[inline(always)]
-fn small_f32(x: f32) -> f32 {
-    const COEFFICIENTS: [f32; 10] = {
-        let mut c = [0.0; 10];
-        let mut k = 0;
-        while k < 10 {
-            c[k] = ERF[k] as f32;
-            k += 1;
-        }
-        c
-    };
-    x.fma(poly(x * x, &COEFFICIENTS), x)
-}
-
-/// `(a, e^(-a^2))` for `a = |x|`, but 10.5 beyond that.
-#[inline(always)]
-fn bounded_f32(x: f32) -> (f32, f32) {
-    let a = x.abs();
-    let a = if a > 10.5 { 10.5 } else { a };
-    (a, bell_f32(a, 1.0))
-}
-
-/// `erf x`: from 0.9 on, `1 - 2 Phi(-sqrt(2) |x|)`.
-#[inline(always)]
-pub(super) fn erf_f32(x: f32) -> f32 {
-    let (a, bell) = bounded_f32(x);
-    let large = 1.0 - 2.0 * bell * tail(a * std::f32::consts::SQRT_2);
-    if a > 0.9 {
-        large.copysign(x)
-    } else {
-        small_f32(x)
-    }
-}
-
-/// `erfc x`: from 1/2 on, `2 Phi(-sqrt(2) x)`.
-#[inline(always)]
-pub(super) fn erfc_f32(x: f32) -> f32 {
-    let (a, bell) = bounded_f32(x);
-    let large = (f64::from(2.0 * bell) * tail(f64::from(a) * SQRT_2)) as f32;
-    if x > 0.5 {
-        large
-    } else if x < -0.5 {
-        2.0 - large
-    } else {
-        1.0 - small_f32(x)
-    }
+pub(super) fn gelu_slope<T: Erf>(x: T) -> T {
+    // Four times that of the standard normal at 0.
+    const DENSITY: f64 = 1.595_769_121_605_730_7;
+    let a = up_to(x.abs(), T::GELU_ZERO_FROM);
+    let m = Mills::new(a, T::NORMAL);
+    let y = a.fma(T::of(-DENSITY), m.y);
+    let low = m.y.fma(m.lost * m.s, m.low);
+    let lost = T::ZERO;
+    let below = Mills { y, low, lost, ..m }.under_bell(a, T::of(0.5)) * (T::of(0.25) * T::UNIT);
+    if x < T::ZERO { below } else { T::ONE - below }
 }

@@ -3,36 +3,49 @@
 //! `erfinv(x) / x` is a smooth function of `w = -ln(1 - x^2)`, and for large `w` of its root: the
 //! form of Giles (GPU Computing Gems, 2012).
 
-use super::log::{Log, ln};
-use super::real::poly_parts;
+use super::real::{Real, poly_halves, poly_parts};
+use std::f64::consts::LN_2;
 
-/// Coefficients of the inverse. Each was fitted with those before it rounded.
-pub(super) trait Inverse: Log {
+/// Coefficients of the inverse: those of [`Inverse::LN`] and [`Inverse::NEAR`] by Remez's algorithm on some
+/// hundred points.
+pub(super) trait Inverse: Real {
+    /// `(ln(1 + f) - f) / f^2` in powers of `f`, for `1 + f` between the roots of 1/2 and 2: with errors of
+    /// 2^-27 and 2^-54 of 1.
+    const LN: &'static [Self];
     /// Up to which `w` the first polynomial holds.
     const BOUND: Self;
-    /// A centre, and `erfinv(x) / x` in powers of the difference of `w` and it, from 0 on: with
-    /// errors of 2^-26 and 2^-54.
+    /// A centre, and `erfinv(x) / x` in powers of the difference of `w` and it, from 0 on: with errors of
+    /// 2^-27 and 2^-54.
     const NEAR: (Self, &'static [Self]);
     /// Likewise for `sqrt(w)`, up to the `w` of the number before 1: with errors of 2^-26 and 2^-54.
     const FAR: (Self, &'static [Self]);
 }
 
 impl Inverse for f32 {
+    const LN: &'static [f32] = &[
+        -0.499_999_82,
+        0.333_342_25,
+        -0.250_024_83,
+        0.199_536_19,
+        -0.165_524_96,
+        0.149_793_01,
+        -0.144_407_2,
+        0.087_322_05,
+    ];
     const BOUND: f32 = 5.0;
     const NEAR: (f32, &'static [f32]) = (
-        2.5,
+        0.0,
         &[
-            1.501_409_4,
-            0.246_640_3,
-            -0.004_177_513_5,
-            -0.001_252_756_9,
-            2.184_314_5e-4,
-            -4.955_589e-6,
-            -3.487_051_3e-6,
-            4.646_303_2e-7,
-            2.617_920_3e-8,
-            -8.687_029e-9,
-            -1.265_705_7e-10,
+            0.886_226_9,
+            0.232_013_82,
+            0.011_548_648,
+            -0.002_334_280_9,
+            -1.274_993_7e-4,
+            4.457_659e-5,
+            3.978_992e-6,
+            -1.975_545e-6,
+            2.209_246_6e-7,
+            -8.785_951e-9,
         ],
     );
     const FAR: (f32, &'static [f32]) = (
@@ -53,35 +66,55 @@ impl Inverse for f32 {
 }
 
 impl Inverse for f64 {
+    const LN: &'static [f64] = &[
+        -0.499_999_999_999_945_04,
+        0.333_333_333_333_28,
+        -0.250_000_000_018_258_56,
+        0.200_000_000_024_987_4,
+        -0.166_666_664_601_284_63,
+        0.142_857_139_065_739_94,
+        -0.125_000_112_109_040_8,
+        0.111_111_373_799_327_66,
+        -0.099_996_703_840_630_17,
+        0.090_899_458_948_271_4,
+        -0.083_386_796_362_198_45,
+        0.077_121_326_291_071_25,
+        -0.071_001_361_786_823_19,
+        0.064_396_183_908_247_29,
+        -0.063_127_758_003_981_67,
+        0.071_778_793_913_813_68,
+        -0.067_654_569_614_534_05,
+        0.030_650_440_477_028_94,
+    ];
     const BOUND: f64 = 6.0;
     const NEAR: (f64, &'static [f64]) = (
-        3.0,
+        1.0,
         &[
-            1.623_542_006_464_829_8,
-            0.241_630_404_166_158_3,
-            -0.005_738_135_221_004_67,
-            -0.000_836_181_776_909_461_6,
-            0.000_195_061_324_408_861_2,
-            -1.271_642_263_829_116e-5,
-            -1.748_002_088_406_412_5e-6,
-            4.499_854_248_765_056_6e-7,
-            -2.368_873_407_376_939_2e-8,
-            -5.467_178_550_098_818e-9,
-            1.110_801_920_233_509_2e-9,
-            -3.142_574_902_810_485e-11,
-            -1.733_021_761_490_321_2e-11,
-            2.699_022_982_269_756e-12,
-            6.609_556_140_097_345_4e-15,
-            -5.294_076_364_650_279e-14,
-            6.268_588_295_176_630_6e-15,
-            2.754_350_770_834_016e-16,
-            -1.546_671_479_391_854_2e-16,
-            1.276_685_780_322_33e-17,
-            1.478_618_610_701_058_6e-18,
-            -3.868_244_100_107_856e-19,
-            1.296_241_244_879_980_3e-20,
-            4.243_770_665_611_461e-21,
-            -4.190_810_946_150_287_6e-22,
+            1.127_374_393_689_227_8,
+            0.247_832_870_286_210_93,
+            0.004_250_709_244_824_591,
+            -0.002_376_369_955_578_986,
+            1.001_217_762_325_705_7e-4,
+            3.820_187_248_718_782_6e-5,
+            -4.275_585_722_017_189e-6,
+            -5.652_252_244_123_602e-7,
+            1.223_171_625_341_761_7e-7,
+            6.040_121_377_088_389e-9,
+            -3.024_187_464_340_803_5e-9,
+            1.660_190_003_235_401e-11,
+            6.758_425_232_253_165e-11,
+            -3.735_181_475_141_863e-12,
+            -1.355_097_063_600_734e-12,
+            1.495_775_268_859_340_2e-13,
+            2.268_031_285_897_333e-14,
+            -2.665_207_276_433_178e-15,
+            -1.445_367_717_579_157_3e-15,
+            4.942_000_987_136_601e-16,
+            -7.746_368_215_330_694e-17,
+            7.335_910_930_625_828e-18,
+            -4.315_865_150_090_05e-19,
+            1.457_042_800_994_111_5e-20,
+            -2.148_532_427_468_764_7e-22,
         ],
     );
     const FAR: (f64, &'static [f64]) = (
@@ -124,11 +157,16 @@ impl Inverse for f64 {
 /// The `y` with `erf(y) = x`; NaN beyond 1.
 #[inline(always)]
 pub(super) fn erfinv<T: Inverse>(x: T) -> T {
-    let w = -ln((-x).fma(x, T::ONE));
+    // Where w is small, an absolute error of it is enough.
+    let (m, e) = (-x).fma(x, T::ONE).split_normal();
+    let f = m - T::ONE;
+    let w = -e.fma(T::of(LN_2), (f * f).fma(poly_halves(f, T::LN), f));
     let near = poly_parts(w - T::NEAR.0, T::NEAR.1);
     let far = poly_parts(w.sqrt() - T::FAR.0, T::FAR.1);
     let (p, low) = if w < T::BOUND { near } else { far };
     // A zero keeps its sign.
     let y = x.fma(p, x * low).copysign(x);
-    if x.abs() == T::ONE { x * T::INF } else { y }
+    let a = x.abs();
+    let y = if a < T::ONE { y } else { T::NAN };
+    if a == T::ONE { x * T::INF } else { y }
 }

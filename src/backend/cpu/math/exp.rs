@@ -118,19 +118,17 @@ pub(super) fn expm1_scaled<T: Exp>(x: T, k: T) -> (T, T) {
     (expm1_near(r), T::power_of_bits(bits))
 }
 
+/// `(q, p)` with `2^x = 2^-k p (1 + q)` and a power of two `p`, which must be normal.
+#[inline(always)]
+pub(super) fn exp2m1_scaled<T: Exp>(x: T, k: T) -> (T, T) {
+    let (n, bits) = x.whole_product(T::ONE, T::BIAS + k);
+    (exp2m1_near(x - n), T::power_of_bits(bits))
+}
+
 /// `e^x = 2^n e^r`.
 #[inline(always)]
 pub(super) fn exp<T: Exp>(x: T) -> T {
     let (bits, r, _) = reduce(clamp(x, T::EXP_RANGE), T::BIAS + T::BIAS);
-    T::scale_by_bits(expm1_near(r), bits)
-}
-
-/// `e^(x + y)` for a `y` of up to about 1/10, whose digits below those of `x` count.
-#[inline(always)]
-pub(super) fn exp_sum<T: Exp>(x: T, y: T) -> T {
-    let x = clamp(x, T::EXP_RANGE);
-    let (n, bits) = (x + y).whole_product(T::of(LOG2_E), T::BIAS + T::BIAS);
-    let r = (-n).fma(T::LN2_LO, (-n).fma(T::LN2_HI, x)) + y;
     T::scale_by_bits(expm1_near(r), bits)
 }
 
@@ -153,9 +151,8 @@ pub(super) fn exp_small<T: Exp>(x: T) -> Small<T> {
 #[inline(always)]
 pub(super) fn exp2_small<T: Exp>(x: T) -> Small<T> {
     let least = T::EXP2_RANGE.0;
-    let x = if x < least { least } else { x };
-    let (n, bits) = x.whole_product(T::ONE, T::BIAS + T::UNITS);
-    (T::power_of_bits(bits), exp2m1_near(x - n))
+    let (q, p) = exp2m1_scaled(if x < least { least } else { x }, T::UNITS);
+    (p, q)
 }
 
 /// `2^(x + y)` for a `y` that is small beside 1, and an `x` that is not far beyond

@@ -1,7 +1,7 @@
 //! Inverse trigonometric functions.
 
 use super::real::{Real, poly};
-use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
+use std::f64::consts::{FRAC_2_PI, FRAC_PI_2, FRAC_PI_4, PI};
 
 /// Coefficients of the inverse trigonometric functions.
 pub(super) trait Inverse: Real {
@@ -64,64 +64,57 @@ impl Inverse for f64 {
     const PI_2_LO: f64 = 6.123_233_995_736_766e-17;
 }
 
-/// `(far, s, p)`: `asin(|x|)` is `s + p` if not `far`, else `pi / 2 - 2 (s + p)`.
+/// `(far, s, p)` with `asin(x) = s + p` if not `far`, else `pi / 2 - (s + p)` with the sign of `x`; `s` and
+/// `p` have that sign.
 ///
 /// Beyond 1/2, `asin(x) = pi / 2 - 2 asin(sqrt((1 - x) / 2))`.
 #[inline(always)]
-fn asin_parts<T: Inverse>(a: T) -> (bool, T, T) {
+fn asin_parts<T: Inverse>(x: T) -> (bool, T, T) {
+    let a = x.abs();
     let far = a > T::of(0.5);
     let half = T::of(0.5) * (T::ONE - a); // exact where it is used
-    let z = if far { half } else { a * a };
     let root = half.sqrt();
-    // What the rounded root lacks: (half - root^2) / (2 root).
-    let lost = if half > T::ZERO {
-        (-root).fma(root, half) / (root + root)
-    } else {
-        T::ZERO
-    };
-    let s = if far { root } else { a };
-    let lost = if far { lost } else { T::ZERO };
-    (far, s, (s * z).fma(poly(z, T::ASIN), lost))
+    let z = if far { half } else { x * x };
+    let s = if far { (root + root).copysign(x) } else { x };
+    (far, s, s * z * poly(z, T::ASIN))
+}
+
+/// What the nearest numbers to pi and its half lack, as a fraction of them.
+#[inline(always)]
+fn pi_lacks<T: Inverse>() -> T {
+    T::PI_2_LO * T::of(FRAC_2_PI)
 }
 
 /// Inverse sine; NaN beyond 1.
 #[inline(always)]
 pub(super) fn asin<T: Inverse>(x: T) -> T {
-    let (far, s, p) = asin_parts(x.abs());
-    let two = T::of(2.0);
-    // pi / 2 - 2 s, and what it lost.
-    let (y, low) = T::sum_ordered(T::of(FRAC_PI_2), -(two * s));
+    let (far, s, p) = asin_parts(x);
+    let quarter = T::of(FRAC_PI_2).copysign(x);
+    // pi / 2 - s, and what it lost.
+    let (y, low) = T::sum_ordered(quarter, -s);
     let y = if far {
-        y + (-two).fma(p, low + T::PI_2_LO)
+        y + (low + quarter.fma(pi_lacks::<T>(), -p))
     } else {
         s + p
     };
-    let y = y.copysign(x);
     if x.abs() < T::TINY { x } else { y }
 }
 
 /// Inverse cosine: `pi / 2 - asin(x)`, without that difference beyond 1/2.
 #[inline(always)]
 pub(super) fn acos<T: Inverse>(x: T) -> T {
-    let (far, s, p) = asin_parts(x.abs());
-    let two = T::of(2.0);
-    let negative = x < T::ZERO;
-    let (s, p) = if far { (two * s, two * p) } else { (s, p) };
-    // far: s + p or pi - (s + p); else pi / 2 -+ (s + p).
-    let turn = if far {
-        if negative { T::of(PI) } else { T::ZERO }
-    } else {
+    let (far, s, p) = asin_parts(x);
+    // far: s + p or, for negative x, pi + (s + p); else pi / 2 - (s + p).
+    let (s, p) = if far { (s, p) } else { (-s, -p) };
+    let turn = if !far {
         T::of(FRAC_PI_2)
-    };
-    let rest = if far {
-        if negative { two * T::PI_2_LO } else { T::ZERO }
+    } else if x < T::ZERO {
+        T::of(PI)
     } else {
-        T::PI_2_LO
+        T::ZERO
     };
-    let plus = far != negative;
-    let (s, p) = if plus { (s, p) } else { (-s, -p) };
     let (y, low) = T::sum_ordered(turn, s);
-    y + (low + (rest + p))
+    y + (low + turn.fma(pi_lacks::<T>(), p))
 }
 
 /// `atan(y / x)` for `x, y >= 0`.

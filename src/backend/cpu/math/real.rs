@@ -8,8 +8,8 @@
 //! product, a quotient or a root lost is one fused operation away: sums that cancel and factors that
 //! are used twice carry it along as a second number. Helpers are generic functions, loops and
 //! `#[inline(always)]`: one that the compiler leaves outside would have no vectors, and call the C
-//! library for each multiplication. Polynomials meet their function at the roots of a Chebyshev
-//! polynomial: of degree `d` on `[a, b]`, at the `d + 1` points
+//! library for each multiplication. Unless their place says otherwise, polynomials meet their function
+//! at the roots of a Chebyshev polynomial: of degree `d` on `[a, b]`, at the `d + 1` points
 //! `(a + b) / 2 + (b - a) / 2 cos((2 k + 1) pi / (2 d + 2))`, solved for in 40 to 60 digits.
 //! One text serves `f32` and `f64`, by constants of their own. `docs/accuracy.md` has what was
 //! measured.
@@ -46,8 +46,10 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     fn split(self) -> (Self, Self);
     /// `self * y + z`, rounded once: one instruction where the processor fuses the two.
     fn fma(self, y: Self, z: Self) -> Self;
-    /// The upper half of the digits; a product of two heads is exact.
-    fn head(self) -> Self;
+    /// Whether a bit of the number's is set, counted from the lowest one.
+    fn bit(self, number: u32) -> bool;
+    /// `-self` if [`Real::bit`] of `bits` is set, else `self`.
+    fn negated_by_bit(self, bits: Self, number: u32) -> Self;
 
     /// `(n, bits)` with the whole number `n` nearest to `self * y`, and `bits = n + k + MAGIC`, whose
     /// low bits are those of `n + k`, up to a quarter of [`Real::MAGIC`].
@@ -60,13 +62,6 @@ pub(super) trait Real: Float + Neg<Output = Self> {
     #[inline(always)]
     fn power(n: Self) -> Self {
         Self::power_of_bits(n + (Self::MAGIC + Self::BIAS))
-    }
-    /// `self * 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`]: rounded once, for a `self` whose
-    /// exponent is small beside the type's.
-    #[inline(always)]
-    fn scale(self, bits: Self) -> Self {
-        let (first, second) = Self::powers_of_bits(bits);
-        self * first * second
     }
     /// `(1 + q) 2^n`, for `n + 2` [`Real::BIAS`] `+` [`Real::MAGIC`] and a `q` of at most 1/2 in
     /// magnitude: rounded, too, to a denormal number or infinity.
@@ -128,7 +123,7 @@ pub(super) fn poly_by_pairs<T: Real>(x: T, square: T, c: &[T]) -> T {
 }
 
 macro_rules! real {
-    ($t:ident, $bits:ty, $mantissa:expr, $bias:expr, $half:expr, $magic:expr,
+    ($t:ident, $bits:ty, $mantissa:expr, $bias:expr, $magic:expr,
      $root:expr, $ln2_hi:expr, $ln2_lo:expr) => {
         const _: () = {
             /// `m`, and the exponent's field as the low bits of a number.
@@ -186,8 +181,14 @@ macro_rules! real {
                     self.mul_add(y, z)
                 }
                 #[inline(always)]
-                fn head(self) -> $t {
-                    $t::from_bits(self.to_bits() & !((1 << $half) - 1))
+                fn bit(self, number: u32) -> bool {
+                    self.to_bits() >> number & 1 != 0
+                }
+                #[inline(always)]
+                fn negated_by_bit(self, bits: $t, number: u32) -> $t {
+                    const SIGN: $bits = 1 << (<$bits>::BITS - 1);
+                    let sign = bits.to_bits() << (<$bits>::BITS - 1 - number) & SIGN;
+                    $t::from_bits(self.to_bits() ^ sign)
                 }
             }
         };
@@ -199,7 +200,6 @@ real!(
     u32,
     23,
     127.0,
-    12,
     12_582_912.0,
     0x3F35_04F3,
     0.693_115_23,
@@ -210,31 +210,40 @@ real!(
     u64,
     52,
     1023.0,
-    27,
     6_755_399_441_055_744.0,
     0x3FE6_A09E_667F_3BCD,
     0.693_147_180_560_117_7,
     -1.723_944_452_561_483_5e-13
 );
 
-/// [`poly`] of every second coefficient from number `first` on.
+/// [`poly`] of every `step`-th coefficient from number `first` on.
 #[inline(always)]
-fn poly_alternate<T: Real>(x: T, c: &[T], first: usize) -> T {
-    let mut k = first + (c.len() - 1 - first) / 2 * 2;
+fn poly_strand<T: Real>(x: T, c: &[T], first: usize, step: usize) -> T {
+    let mut k = first + (c.len() - 1 - first) / step * step;
     let mut sum = c[k];
     while k > first {
-        k -= 2;
+        k -= step;
         sum = sum.fma(x, c[k]);
     }
     sum
 }
 
-/// As [`poly`], its even and odd powers apart: half as long a chain of operations that wait for each
-/// other, for polynomials of high degree.
+/// As [`poly`], its even and odd powers apart, and of many again every second one: a chain of operations
+/// that wait for each other which is half or a quarter as long, for polynomials of high degree.
 #[inline(always)]
 pub(super) fn poly_halves<T: Real>(x: T, c: &[T]) -> T {
+    const MANY: usize = 12;
     let z = x * x;
-    poly_alternate(z, c, 1).fma(x, poly_alternate(z, c, 0))
+    let (even, odd) = if c.len() > MANY {
+        let q = z * z;
+        (
+            poly_strand(q, c, 2, 4).fma(z, poly_strand(q, c, 0, 4)),
+            poly_strand(q, c, 3, 4).fma(z, poly_strand(q, c, 1, 4)),
+        )
+    } else {
+        (poly_strand(z, c, 0, 2), poly_strand(z, c, 1, 2))
+    };
+    odd.fma(x, even)
 }
 
 /// [`poly_halves`] in two parts.
