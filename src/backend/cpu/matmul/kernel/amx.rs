@@ -257,7 +257,7 @@ impl Kernel for AmxBf16 {
     const ROWS: usize = 2 * HIGH;
     const LANES: usize = WORDS;
     const IN_ROWS: bool = true;
-    const COST: f64 = 0.001;
+    const COST: f64 = 0.005;
 
     #[inline(always)]
     fn word(get: impl Fn(usize) -> bf16) -> u32 {
