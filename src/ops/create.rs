@@ -661,8 +661,11 @@ fn triangle(call: &Call, lower: bool) -> Result<Outputs> {
             edge.clamp(0, m)..m
         }
     };
-    let rows = (0..n).flat_map(|i| columns(i).map(move |_| i));
-    let all: Vec<i64> = rows.chain((0..n).flat_map(columns)).collect();
+    let mut all: Vec<i64> = Vec::with_capacity(shape.numel());
+    for i in 0..n {
+        all.extend(std::iter::repeat_n(i, columns(i).count()));
+    }
+    (0..n).for_each(|i| all.extend(columns(i)));
     leaf(
         super::cast(&Tensor::from_slice(&all, shape)?, dtype)?,
         false,

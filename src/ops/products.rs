@@ -2,11 +2,11 @@
 
 use super::def::{Call, Forms, Kernel, OpDef};
 use super::{
-    add, bmm, clone, dot, expand, index_select, matmul, mm, mul, mv, reshape, sub, transpose,
+    add, bmm, clone, dot, expand, matmul, mm, mul, mv, reshape, stack, sub, transpose, unbind,
     unsqueeze,
 };
 use crate::base::shape::wrap_dim;
-use crate::base::{Device, Result, Scalar, Shape};
+use crate::base::{Result, Scalar, Shape};
 use crate::tensor::Tensor;
 use crate::{bail, ensure};
 use smallvec::smallvec;
@@ -140,19 +140,9 @@ fn cross(a: &Tensor, b: &Tensor, dim: i64) -> Result<Tensor> {
         size(a),
         size(b)
     );
-    let next = Tensor::from_slice(&[1i64, 2, 0], [3])?;
-    let last = Tensor::from_slice(&[2i64, 0, 1], [3])?;
-    let (next, last) = (to_device(next, a.device())?, to_device(last, a.device())?);
-    let positive = mul(index_select(a, &next, d)?, index_select(b, &last, d)?)?;
-    let negative = mul(index_select(a, &last, d)?, index_select(b, &next, d)?)?;
-    sub(positive, negative)
-}
-
-fn to_device(x: Tensor, device: Device) -> Result<Tensor> {
-    match device {
-        Device::Meta => Tensor::empty(x.shape().clone(), x.dtype(), device),
-        Device::Cpu => Ok(x),
-    }
+    let (a, b) = (unbind(a, d as i64)?, unbind(b, d as i64)?);
+    let part = |i: usize, j: usize| sub(mul(&a[i], &b[j])?, mul(&a[j], &b[i])?);
+    stack(&[part(1, 2)?, part(2, 0)?, part(0, 1)?], d as i64)
 }
 
 /// `cross`.

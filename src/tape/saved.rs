@@ -327,12 +327,12 @@ impl Bytes {
     /// A hash of the elements, and of what lies between them.
     fn hash(&self) -> u64 {
         let size = self.dtype.size();
-        let end = if self.layout.numel() == 0 {
-            self.layout.offset
-        } else {
-            self.layout.end()
-        };
-        self.storage.hash(self.layout.offset * size..end * size)
+        // Where there are no elements, the offset may lie beyond the buffer.
+        if self.layout.numel() == 0 {
+            return self.storage.hash(0..0);
+        }
+        let range = self.layout.offset * size..self.layout.end() * size;
+        self.storage.hash(range)
     }
 
     fn tensor(&self) -> Tensor {

@@ -477,6 +477,13 @@ class TestOtherMemory:
         with mistake(*told, "Copy the array before it is written"):
             y.backward()
 
+    def test_watched_view_without_elements(self) -> None:
+        """Its first element would lie behind the buffer."""
+        x = rg.zeros(0, 3, requires_grad=True)
+        x.detach().numpy()
+        (x[:, 1] * x[:, 2]).sum().backward()
+        assert x.grad.shape == (0, 3)
+
     def test_array_handed_out_after_the_forward(self) -> None:
         """Only a guard can see it: without one it would cost every op a hash."""
         h = leaf(3) * 1
