@@ -1,7 +1,7 @@
 //! How elements become a result.
 
 use super::super::isa::versions;
-use super::super::lane::{Acc, Fold, Sum, fold_body, sums};
+use super::super::lane::{Acc, Fold, fold_body, sums};
 use super::super::math::Float;
 use super::Rows;
 use std::marker::PhantomData;
@@ -71,7 +71,8 @@ impl<C: Acc + Float> Real for C {}
 
 /// The squared distances from the mean. Those of a part are from the part's own mean; parts are merged
 /// as by Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983. Nothing cancels
-/// where means are far from 0, since they are known by how far they are off a number nearby.
+/// where means are far from 0, since they are known by how far they are off a number nearby; and means
+/// are sums of shares, which are finite where their elements are.
 pub(super) struct SquaredDistances;
 
 /// What is known of some elements: their number, the sum of the squared distances, and the mean, which
@@ -97,6 +98,16 @@ fn weights<C: Float>([a, b]: [usize; 2]) -> [C; 2] {
     [b / (a + b), a * b / (a + b)].map(C::of)
 }
 
+/// The squared distances of `n` elements from their mean, for those from a number which is `off` it.
+#[inline(always)]
+fn about_mean<C: Real>(squares: C, off: C, n: C) -> C {
+    if squares < C::GREATEST {
+        squares - n * off * off
+    } else {
+        squares
+    }
+}
+
 impl<C: Real> Rule<C> for SquaredDistances {
     type Part = Spread<C>;
     const NOTHING: Spread<C> = Spread {
@@ -112,12 +123,12 @@ impl<C: Real> Rule<C> for SquaredDistances {
     fn describe(x: &[C]) -> Spread<C> {
         // Of nothing, zeros.
         let n = number::<C>(x.len().max(1));
-        let near = fold_body::<C, Sum>(x) / n;
-        let [squares, distances] = sums([x], |[x]| [(x - near) * (x - near), x - near]);
-        let off = distances / n;
+        let share = C::ONE / n;
+        let [near] = sums([x], |[x]| [x * share]);
+        let [squares, off] = sums([x], |[x]| [(x - near) * (x - near), (x - near) * share]);
         Spread {
             count: x.len(),
-            squares: squares - distances * off,
+            squares: about_mean(squares, off, n),
             near,
             off,
         }
@@ -140,13 +151,10 @@ impl<C: Real> Rule<C> for SquaredDistances {
     fn describe_rows(tile: &mut [C], rows: &Rows<C>) {
         let [squares, near, off] = fields(tile);
         let n = number::<C>(rows.len());
-        rows.each(|rows| merge_rows::<C, Sum>(near, rows));
-        near.iter_mut().for_each(|m| *m = *m / n);
-        rows.each(|rows| add_distances::<C>(squares, off, near, rows));
+        rows.each(|rows| add_shares::<C>(near, C::ONE / n, rows));
+        rows.each(|rows| add_distances::<C>(squares, off, near, C::ONE / n, rows));
         for (s, d) in squares.iter_mut().zip(off) {
-            let distances = *d;
-            *d = distances / n;
-            *s = *s - distances * *d;
+            *s = about_mean(*s, *d, n);
         }
     }
 
@@ -178,9 +186,17 @@ versions! {
     fn merge_rows<C: Acc, F: Fold<C>>(tile: &mut [C], rows: &[&[C]]) = merge_rows_body;
     /// Merges the results `part` into `tile`.
     fn merge_tile<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) = merge_tile_body;
-    /// Adds the distances of the elements of up to [`GROUP`] rows from `near`, and their squares.
-    fn add_distances<C: Real>(squares: &mut [C], distances: &mut [C], near: &[C], rows: &[&[C]])
-        = add_distances_body;
+    /// Adds the elements of up to [`GROUP`] rows, times `share`.
+    fn add_shares<C: Real>(means: &mut [C], share: C, rows: &[&[C]]) = add_shares_body;
+    /// Adds the distances of the elements of up to [`GROUP`] rows from `near`, times `share`, and
+    /// their squares.
+    fn add_distances<C: Real>(
+        squares: &mut [C],
+        off: &mut [C],
+        near: &[C],
+        share: C,
+        rows: &[&[C]],
+    ) = add_distances_body;
     /// Merges the descriptions `b` into `a`.
     fn merge_spreads<C: Real>(a: &mut [C], b: &mut [C], counts: [usize; 2]) = merge_spreads_body;
 }
@@ -223,19 +239,9 @@ fn merge_tile_body<C: Acc, F: Fold<C>>(tile: &mut [C], part: &[C]) {
     }
 }
 
+/// Calls `add` with each column, and its elements of up to [`GROUP`] rows.
 #[inline(always)]
-fn add_distances_body<C: Real>(squares: &mut [C], distances: &mut [C], near: &[C], rows: &[&[C]]) {
-    let n = near.len();
-    let (squares, distances) = (&mut squares[..n], &mut distances[..n]);
-    let mut add = |i: usize, elements: &[C]| {
-        let (mut s, mut d) = (squares[i], distances[i]);
-        for &x in elements {
-            let distance = x - near[i];
-            s = s + distance * distance;
-            d = d + distance;
-        }
-        (squares[i], distances[i]) = (s, d);
-    };
+fn by_columns<C: Copy>(n: usize, rows: &[&[C]], mut add: impl FnMut(usize, &[C])) {
     if let Ok(rows) = <[&[C]; GROUP]>::try_from(rows) {
         let rows = rows.map(|row| &row[..n]);
         (0..n).for_each(|i| add(i, &rows.map(|row| row[i])));
@@ -245,6 +251,34 @@ fn add_distances_body<C: Real>(squares: &mut [C], distances: &mut [C], near: &[C
         let row = &row[..n];
         (0..n).for_each(|i| add(i, &[row[i]]));
     }
+}
+
+#[inline(always)]
+fn add_shares_body<C: Real>(means: &mut [C], share: C, rows: &[&[C]]) {
+    by_columns(means.len(), rows, |i, elements| {
+        means[i] = elements.iter().fold(means[i], |m, &x| m + x * share);
+    });
+}
+
+#[inline(always)]
+fn add_distances_body<C: Real>(
+    squares: &mut [C],
+    off: &mut [C],
+    near: &[C],
+    share: C,
+    rows: &[&[C]],
+) {
+    let n = near.len();
+    let (squares, off) = (&mut squares[..n], &mut off[..n]);
+    by_columns(n, rows, |i, elements| {
+        let (mut s, mut d) = (squares[i], off[i]);
+        for &x in elements {
+            let distance = x - near[i];
+            s = s + distance * distance;
+            d = d + distance * share;
+        }
+        (squares[i], off[i]) = (s, d);
+    });
 }
 
 #[inline(always)]

@@ -405,3 +405,18 @@ fn finds_the_first_of_equal_extrema() {
         [0]
     );
 }
+
+/// Sums of elements would overflow, but not their means: the squares do, to infinity.
+#[test]
+fn distances_of_huge_elements_are_infinite() {
+    for (greatest, want) in [(3e37, f64::INFINITY), (f64::INFINITY, f64::NAN)] {
+        let numbers: Vec<f64> = (0..3000).map(|i| greatest * f64::from(i % 7)).collect();
+        let rows = Array::new(DType::F32, &[3000], &numbers);
+        let columns = Array::new(DType::F32, &[300, 10], &numbers);
+        for x in [rows, columns] {
+            let got = run(Reduction::SquaredDistances, &x, &[0], DType::F32).values();
+            let is_wanted = |x: &f64| *x == want || (x.is_nan() && want.is_nan());
+            assert!(got.iter().all(is_wanted), "{greatest} {got:?}");
+        }
+    }
+}
