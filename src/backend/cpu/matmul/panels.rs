@@ -90,6 +90,8 @@ fn stays<K: Kernel>(
 /// Rows of the first matrix, or columns of the second, in panels: as a kernel reads them.
 pub(super) struct Panels<W> {
     first: Panel<W>,
+    /// Rows of the first matrix, or columns of the second, in a panel.
+    pub(super) width: usize,
     /// Bytes between panels.
     stride: usize,
     /// Keeps the words, unless they lie in the matrix.
@@ -107,16 +109,18 @@ impl<W: Word> Panels<W> {
         k: usize,
     ) -> Self {
         let words = K::DEPTH == 1 || (a.columns == 1 && k.is_multiple_of(K::DEPTH));
+        // As high as each other, blocks take less time.
+        let height = rows.div_ceil(rows.div_ceil(K::ROWS)).next_multiple_of(2);
         if K::IN_ROWS {
             return if words {
-                Self::in_place::<K>(a, K::ROWS)
+                Self::in_place::<K>(a, height)
             } else {
                 // SAFETY: the caller's promise.
                 unsafe { Self::in_rows::<K>(a, rows, k) }
             };
         }
         if words && rows.is_multiple_of(2) && stays::<K>(a, rows, k, usize::MAX) {
-            return Self::in_place::<K>(a, K::ROWS);
+            return Self::in_place::<K>(a, height);
         }
         // SAFETY: the caller's promise.
         unsafe { Self::packed::<K>(a, rows, k, K::ROWS) }
@@ -150,6 +154,7 @@ impl<W: Word> Panels<W> {
                 along: K::DEPTH * from.columns * size_of::<K::Element>(),
                 across: row,
             },
+            width,
             stride: width * row,
             _words: None,
         }
@@ -182,6 +187,7 @@ impl<W: Word> Panels<W> {
                 along: width * size_of::<W>(),
                 across: size_of::<W>(),
             },
+            width,
             stride: width * terms * size_of::<W>(),
             _words: Some(words),
         }
@@ -214,6 +220,7 @@ impl<W: Word> Panels<W> {
                 along: size_of::<W>(),
                 across: row,
             },
+            width: K::ROWS,
             stride: K::ROWS * row,
             _words: Some(words),
         }

@@ -168,6 +168,15 @@ struct Tiling {
 impl Tiling {
     fn new<K: Kernel>([m, n, k]: [usize; 3]) -> Self {
         let width = if n <= K::LANES { K::LANES } else { K::COLUMNS };
+        if m <= DOWN[0] * K::ROWS && n <= ACROSS * width {
+            return Self {
+                width,
+                rows: m,
+                columns: n,
+                down: 1,
+                across: 1,
+            };
+        }
         let threads = threads::num_threads();
         // What each thread computes is about as wide as high, so that it packs the least.
         let side = ((m * n) as f64 / threads as f64).sqrt() as usize;
@@ -223,10 +232,10 @@ unsafe fn shared<K: Kernel, T: Copy + Send + Sync + 'static>(
             Panels::of_columns::<K>(b.from(0, left), wide, k, width, readers)
         });
         // Along a row of blocks, results are written in the order of memory.
-        for (row, i) in (0..high).step_by(K::ROWS).enumerate() {
+        for (row, i) in (0..high).step_by(rows.width).enumerate() {
             for (column, j) in (0..wide).step_by(width).enumerate() {
                 let operands = (rows.panel(row), columns.panel(column));
-                let sizes = [K::ROWS.min(high - i), width.min(wide - j), k];
+                let sizes = [rows.width.min(high - i), width.min(wide - j), k];
                 let to = (top + i, left + j);
                 let before = before.map(|sums| sums.from(to.0, to.1));
                 // SAFETY: the caller's promise, for a block of the result.
