@@ -122,6 +122,9 @@ def main() -> None:
         "type; near them, `float64` has an absolute error of a few units in the last place of the",
         "terms whose difference the result is.",
         "",
+        "Of all numbers of `float32`, `erfc` and `gelu` err by less than 2 units, but for one: 2.03 in",
+        "`erfc(0.553497)`. `erfinv` of `float64` was seen to err by 2.02, at 0.99955.",
+        "",
         "| function | float32 | at | float64 | at |",
         "|---|--:|--:|--:|--:|",
     ]
