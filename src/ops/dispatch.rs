@@ -4,9 +4,9 @@
 //!
 //! NOTE [Moved operands]
 //! An elementwise kernel may write its result over an operand, and a [`Kernel::Over`] over its first
-//! one, which saves a pass through memory. It does so where nothing is recorded and the operand's handle and buffer are held by the call
-//! alone: the caller has moved it into the call, and nobody can look at it again. So
-//! `mul(sub(a, b)?, c)` takes one buffer, and a gradient that a rule takes
+//! one, which saves a pass through memory. It does so where nothing is recorded and the operand's
+//! handle and buffer are held by the call alone: the caller has moved it into the call, and nobody can
+//! look at it again. So `mul(sub(a, b)?, c)` takes one buffer, and a gradient that a rule takes
 //! ([`VjpCx::take_grad`](crate::tape::VjpCx::take_grad)) becomes the next one in place. Operands from
 //! a host language are held there too.
 

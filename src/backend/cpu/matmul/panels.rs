@@ -7,14 +7,13 @@ use super::matrix::Matrix;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// The most elements from the first to the last of a matrix that is read where it lies: more do not
-/// stay in the cache.
+/// The most elements of a matrix that is read many times where it lies: more do not stay in the cache.
 const IN_PLACE: usize = 1 << 16;
 
 /// Neighbours at a distance of a multiple of so many bytes drive each other out of the cache.
 const CONFLICT: usize = 2048;
 
-/// So few rows of blocks read a panel as fast where it lies as it is packed.
+/// What so few rows of blocks read is not worth packing.
 const FEW: usize = 5;
 
 /// The most bytes of packed words.
@@ -67,8 +66,8 @@ impl Drop for Words {
     }
 }
 
-/// Whether a matrix is read where it lies by so many rows of blocks: it stays in the cache meanwhile, or
-/// few ask for it again.
+/// Whether a matrix is best read where it lies by so many rows of blocks: because it stays in the cache
+/// meanwhile, or few ask for it again.
 fn stays<K: Kernel>(
     matrix: Matrix<K::Element>,
     rows: usize,
