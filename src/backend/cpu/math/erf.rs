@@ -177,8 +177,8 @@ impl<T: Erf> Mills<T> {
             y,
             low: tw.fma(h, t - y),
             lost: (-t).fma(d_low, (-t).fma(d, T::ONE)),
-            // How much more M changes than t, about.
-            s: T::ONE + t,
+            // The relative change of M for one of t: to a few hundredths, but near a = 0.
+            s: T::of(0.96).fma(t, T::of(1.06)),
         }
     }
 
