@@ -1,7 +1,7 @@
 //! Blocks of a product, computed in registers.
 //!
 //! NOTE [Order of summation]
-//! A kernel adds up [`Kernel::DEEP`] words of a result one after the other, in one register, from the
+//! A kernel adds up [`Kernel::CHUNK`] words of a result one after the other, in one register, from the
 //! first to the last; to the sums of these, in their order, it adds those of the words before. So the
 //! bits of a product do not depend on strides, on where blocks and tiles begin, or on who computes them;
 //! only long sums of few results are cut in parts, by their sizes. Instruction sets may differ: those
@@ -40,7 +40,7 @@ pub(super) trait Kernel: 'static {
     const DEPTH: usize;
     /// Words of a sum that are added up at a time: a panel of rows of so many stays in the first cache
     /// while it is multiplied with many columns.
-    const DEEP: usize = 1024 / size_of::<Self::Word>();
+    const CHUNK: usize = 1024 / size_of::<Self::Word>();
     /// Rows of a block; an even number.
     const ROWS: usize;
     /// Sums that a register holds.

@@ -236,8 +236,8 @@ fn turns(dtype: DType, [m, n, k]: [usize; 3], numbers: fn(usize, u64) -> Vec<f64
     ]
 }
 
-/// Several tiles, and chunks of sums, the last ones cut; operands packed and in place, columns at distances of powers of
-/// two, and of an odd number of terms.
+/// Several tiles, and chunks of sums, the last ones cut; operands packed and in place, columns at
+/// distances of powers of two, and of an odd number of terms.
 #[test]
 fn agrees_with_loops_across_tiles() {
     for dtype in [DType::BF16, DType::F32, DType::F64] {

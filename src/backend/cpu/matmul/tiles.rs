@@ -119,8 +119,8 @@ unsafe fn chunks<K: Kernel, T: Copy + Send + Sync + 'static>(
 ) where
     K::Sum: AccOf<T>,
 {
-    let deep = K::DEEP * K::DEPTH;
-    if k <= deep {
+    let chunk = K::CHUNK * K::DEPTH;
+    if k <= chunk {
         // SAFETY: the caller's promise.
         return unsafe { shared::<K, T>([m, n, k], c, None, a, b) };
     }
@@ -131,18 +131,18 @@ unsafe fn chunks<K: Kernel, T: Copy + Send + Sync + 'static>(
         Some(own) => Matrix::in_rows(own.as_ptr().cast(), n),
         None => c.to.cast(),
     };
-    for first in (0..k).step_by(deep) {
+    for first in (0..k).step_by(chunk) {
         let before = (first > 0).then_some(sums);
         let (a, b) = (a.from(0, first), b.from(first, 0));
         // SAFETY: the caller's promise, for some of the terms.
         unsafe {
-            if k - first > deep {
+            if k - first > chunk {
                 let c = Target {
                     to: sums,
                     bias: None,
                     relu: false,
                 };
-                shared::<K, K::Sum>([m, n, deep], c, before, a, b);
+                shared::<K, K::Sum>([m, n, chunk], c, before, a, b);
             } else {
                 shared::<K, T>([m, n, k - first], c, before, a, b);
             }

@@ -253,7 +253,7 @@ impl Kernel for AmxBf16 {
     const DEPTH: usize = Avx512Bf16::DEPTH;
     /// Tiles are loaded from the second cache as quickly as they are multiplied, sums from the third
     /// are not.
-    const DEEP: usize = 1024;
+    const CHUNK: usize = 1024;
     const ROWS: usize = 2 * HIGH;
     const LANES: usize = WORDS;
     const IN_ROWS: bool = true;
